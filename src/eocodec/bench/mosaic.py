@@ -1,0 +1,78 @@
+"""A large real scene for timing: training scenes side by side, in one GeoTIFF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from eocodec.bench.base import Image
+from eocodec.bench.datasets import require_data
+from eocodec.bench.demo_scene import DEMO_CRS, DEMO_TRANSFORM
+from eocodec.errors import RasterError
+from eocodec.sensors import S2_BAND_NAMES
+
+SHELF = 512  # rows of one strip of scenes; most scenes are taller
+
+
+def read_native(folder: Path, rows: int) -> Image:
+    """The top `rows` rows of a scene with one JPEG 2000 file a band, coarse bands upsampled bilinearly."""
+    import rasterio
+    from rasterio.enums import Resampling
+
+    planes = []
+    with rasterio.open(folder / "B02.jp2") as finest:
+        shape = finest.shape
+    for name in S2_BAND_NAMES:
+        with rasterio.open(folder / f"{name}.jp2") as source:
+            planes.append(source.read(1, out_shape=shape, resampling=Resampling.bilinear)[:rows])
+    return np.stack(planes).clip(0, 32767).astype(np.int16)
+
+
+def native_mosaic(rows: int, cols: int, root: Path | None = None) -> Image:
+    """int16 DN [12, rows, cols]: strips of 512 rows, filled from left to right with training scenes.
+
+    Raises
+    ------
+    RasterError : no imagery, or not enough of it for this size
+    """
+    folder = require_data(root) / "train" / "native"
+    scenes = iter(sorted(path for path in folder.glob("*") if (path / "B02.jp2").is_file()))
+    mosaic = np.zeros((len(S2_BAND_NAMES), rows, cols), np.int16)
+    for top in range(0, rows, SHELF):
+        height = min(SHELF, rows - top)
+        left = 0
+        while left < cols:
+            scene = next(scenes, None)
+            if scene is None:
+                raise RasterError(f"{folder} does not hold enough scenes for {rows} x {cols} pixels")
+            strip = read_native(scene, height)
+            if strip.shape[1] < height:
+                continue
+            width = min(strip.shape[2], cols - left)
+            mosaic[:, top : top + height, left : left + width] = strip[:, :, :width]
+            left += width
+    return mosaic
+
+
+def write_scene(path: Path, scene: Image, nodata: int | None = None) -> None:
+    """Write a 12-band scene as a tiled, uncompressed GeoTIFF with band names and a made-up position."""
+    import rasterio
+    from rasterio.transform import Affine
+
+    profile = {
+        "driver": "GTiff",
+        "count": scene.shape[0],
+        "height": scene.shape[1],
+        "width": scene.shape[2],
+        "dtype": scene.dtype.name,
+        "crs": DEMO_CRS,
+        "transform": Affine(*DEMO_TRANSFORM),
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "nodata": nodata,
+    }
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(scene)
+        target.descriptions = S2_BAND_NAMES

@@ -1,0 +1,74 @@
+"""The learned factorized density of the published models: one monotone scalar network per channel.
+
+Balle et al., *Variational image compression with a scale hyperprior*, ICLR 2018, appendix 6.1. Parameter and
+buffer names and shapes are those of the published checkpoints, so that they load as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from eocodec.nn.gdn import _LowerBound
+from eocodec.nn.quantise import round_straight_through
+
+FILTERS = (1, 3, 3, 3, 3, 1)  # widths of the scalar network, ends included
+INIT_SCALE = 10.0  # the density starts about this wide
+LIKELIHOOD_FLOOR = 1e-9
+
+
+class EntropyBottleneck(nn.Module):
+    """p(v) of every channel as the difference of a learned cumulative at v + 1/2 and v - 1/2.
+
+    Parameters
+    ----------
+    channels : number of channels C
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.matrices = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        self.factors = nn.ParameterList()
+        scale = INIT_SCALE ** (1 / (len(FILTERS) - 1))
+        for i, (fan_in, fan_out) in enumerate(zip(FILTERS[:-1], FILTERS[1:], strict=True)):
+            start = torch.log(torch.expm1(torch.tensor(1 / scale / fan_out)))
+            self.matrices.append(nn.Parameter(start.expand(channels, fan_out, fan_in).clone()))
+            self.biases.append(nn.Parameter(torch.rand(channels, fan_out, 1) - 0.5))
+            if i < len(FILTERS) - 2:
+                self.factors.append(nn.Parameter(torch.zeros(channels, fan_out, 1)))
+        self.quantiles = nn.Parameter(torch.tensor([-INIT_SCALE, 0.0, INIT_SCALE]).repeat(channels, 1, 1))
+        self.likelihood_lower_bound = _LowerBound(LIKELIHOOD_FLOOR)
+        self.register_buffer("target", torch.zeros(3))
+        for name in ("_offset", "_quantized_cdf", "_cdf_length"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
+
+    @property
+    def medians(self) -> Tensor:
+        """[C]: about which symbols are rounded."""
+        return self.quantiles[:, 0, 1].detach()
+
+    def logits_cumulative(self, v: Tensor) -> Tensor:
+        """Logit of P(value <= v): v [C, 1, n] -> [C, 1, n]."""
+        for i, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+            v = functional.softplus(matrix) @ v + bias
+            if i < len(self.factors):
+                v = v + torch.tanh(self.factors[i]) * torch.tanh(v)
+        return v
+
+    def likelihoods(self, y: Tensor) -> Tensor:
+        """P of the unit-wide bin about each value: [B, C, h, w] -> same."""
+        batch, channels, rows, cols = y.shape
+        v = y.transpose(0, 1).reshape(channels, 1, -1)
+        lower, upper = self.logits_cumulative(v - 0.5), self.logits_cumulative(v + 0.5)
+        sign = -torch.sign(lower + upper).detach()  # evaluate in the tail where sigmoid keeps its precision
+        mass = (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
+        mass = mass.clamp_min(LIKELIHOOD_FLOOR)
+        return mass.reshape(channels, batch, rows, cols).transpose(0, 1)
+
+    def round(self, y: Tensor) -> Tensor:
+        """round(y - median) + median, straight-through gradient."""
+        medians = self.medians[None, :, None, None]
+        return round_straight_through(y - medians) + medians

@@ -1,0 +1,256 @@
+"""TEC-FP: analysis and synthesis transforms around a factorized prior.
+
+    x --> g_a --> y --> / step, round --> symbols --> * step --> y_hat --> g_s --> x_hat
+                                |
+                        factorized prior (one table a channel and tile)
+
+Two sets of transforms share the class. `GdnTransform` is the published one (four strided 5 x 5 convolutions
+with GDN; Balle et al. 2017 as in arXiv:2510.12670). `CompactAnalysis` and `CompactSynthesis` are what is shipped:
+a linear block transform (16 x 16 pixels x bands) with residual convolutions beside it at 1/4 and 1/8 resolution,
+which bend what the linear path alone would do.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from eocodec.entropy.factorized import EntropyBottleneck
+from eocodec.entropy.tile_laplace import tile_bits
+from eocodec.errors import ConfigError
+from eocodec.models.gain import Steps
+from eocodec.nn.blocks import Double, Halve, conv1, residual_chain, zero_init
+from eocodec.nn.gdn import GDN
+from eocodec.nn.quantise import add_uniform_noise, round_dead_zone
+
+OFFSET_CHANNELS = 12  # leading latents whose mean over the tile is coded apart
+STRIDE = 16  # latents are at 1/16 of the resolution, in every configuration
+
+
+@dataclass(frozen=True)
+class FpConfig:
+    """Sizes of TEC-FP.
+
+    transform : 'compact' (shipped) or 'gdn' (published)
+    bands : C
+    N, M : hidden and latent channels of 'gdn'; 'compact' has M = 256 C
+    quarter, eighth, sixteenth : channels at 1/4, 1/8 and 1/16 resolution ('compact')
+    bent : leading latents that the convolutions act on
+    analysis_blocks, synthesis_blocks : residual blocks at (1/4, 1/8)
+    levels : rate levels of the gain vectors
+    """
+
+    transform: str = "compact"
+    bands: int = 12
+    N: int = 128
+    M: int = 192
+    quarter: int = 48
+    eighth: int = 96
+    sixteenth: int = 128
+    bent: int = 512
+    analysis_blocks: tuple[int, int] = (1, 1)
+    synthesis_blocks: tuple[int, int] = (2, 1)
+    levels: int = 8
+
+    @property
+    def latents(self) -> int:
+        """Latent channels of the transform in use."""
+        return self.M if self.transform == "gdn" else STRIDE**2 * self.bands
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FpConfig:
+        """Inverse of `to_dict`; an unknown key is a `ConfigError`."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ConfigError(f"unknown keys for TEC-FP: {', '.join(sorted(unknown))}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+class GdnTransform(nn.Module):
+    """The published transforms: `g_a` and `g_s` are 4 x (5 x 5, stride 2) with GDN between."""
+
+    def __init__(self, config: FpConfig) -> None:
+        super().__init__()
+        n, m, c = config.N, config.M, config.bands
+        down = [nn.Conv2d(i, o, 5, stride=2, padding=2) for i, o in ((c, n), (n, n), (n, n), (n, m))]
+        up = [
+            nn.ConvTranspose2d(i, o, 5, stride=2, padding=2, output_padding=1)
+            for i, o in ((m, n), (n, n), (n, n), (n, c))
+        ]
+        self.g_a = nn.Sequential(down[0], GDN(n), down[1], GDN(n), down[2], GDN(n), down[3])
+        inverse = [GDN(n, inverse=True) for _ in range(3)]
+        self.g_s = nn.Sequential(up[0], inverse[0], up[1], inverse[1], up[2], inverse[2], up[3])
+
+
+class BlockTransform(nn.Module):
+    """The linear path: a 16 x 16 DCT in space, then for every frequency a C x C transform across the bands.
+
+    Coefficients are sorted by falling variance (`order`), so that the first ones matter most. Space is fixed
+    because images are nearly stationary; the spectral matrices start at the KLT of each frequency and are
+    trained. C^2 x 256 parameters stand for what a full KLT needs (256 C)^2 for.
+    """
+
+    dct: Tensor
+    order: Tensor
+    rank: Tensor
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.bands = bands
+        self.register_buffer("dct", dct_matrix(STRIDE))
+        self.register_buffer("order", torch.arange(bands * STRIDE**2))
+        self.register_buffer("rank", torch.arange(bands * STRIDE**2))
+        self.forward_spectral = nn.Parameter(torch.eye(bands).repeat(STRIDE**2, 1, 1))
+        self.inverse_spectral = nn.Parameter(torch.eye(bands).repeat(STRIDE**2, 1, 1))
+
+    def frequencies(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> DCT coefficients [256, B h w, C], h = H/16."""
+        batch, bands, rows, cols = x.shape
+        blocks = x.reshape(batch, bands, rows // STRIDE, STRIDE, cols // STRIDE, STRIDE)
+        u = torch.einsum("bchiwj,ui,vj->uvbhwc", blocks, self.dct, self.dct)
+        return u.reshape(STRIDE**2, -1, bands)
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> y [B, 256 C, h, w], sorted."""
+        batch, bands, rows, cols = x.shape
+        y = torch.bmm(self.frequencies(x), self.forward_spectral)  # (256, B h w, C)
+        y = y.reshape(STRIDE**2, batch, rows // STRIDE, cols // STRIDE, bands).permute(1, 0, 4, 2, 3)
+        return y.flatten(1, 2)[:, self.order]
+
+    def synthesis(self, y: Tensor) -> Tensor:
+        """Inverse of `analysis`: [B, 256 C, h, w] -> [B, C, 16 h, 16 w]."""
+        batch, _, rows, cols = y.shape
+        u = y[:, self.rank].reshape(batch, STRIDE**2, self.bands, rows, cols).permute(1, 0, 3, 4, 2)
+        u = torch.bmm(u.reshape(STRIDE**2, -1, self.bands), self.inverse_spectral)
+        u = u.reshape(STRIDE, STRIDE, batch, rows, cols, self.bands)
+        x = torch.einsum("uvbhwc,ui,vj->bchiwj", u, self.dct, self.dct)
+        return x.reshape(batch, self.bands, rows * STRIDE, cols * STRIDE)
+
+
+def dct_matrix(n: int) -> Tensor:
+    """Orthonormal DCT-II, [n, n], row = frequency."""
+    k = torch.arange(n, dtype=torch.float64)
+    matrix = torch.cos(math.pi / n * (k[None, :] + 0.5) * k[:, None]) * math.sqrt(2 / n)
+    matrix[0] /= math.sqrt(2)
+    return matrix.float()
+
+
+class CompactAnalysis(nn.Module):
+    """What convolutions add to the leading coefficients, in units of each coefficient's standard deviation."""
+
+    latent_std: Tensor
+
+    def __init__(self, config: FpConfig) -> None:
+        super().__init__()
+        self.linear = BlockTransform(config.bands)
+        self.bent = config.bent
+        self.register_buffer("latent_std", torch.ones(config.bent))
+        quarter, eighth = config.analysis_blocks
+        self.stem = conv1(16 * config.bands, config.quarter)
+        self.at_quarter = residual_chain(config.quarter, quarter)
+        self.to_eighth = Halve(config.quarter, config.eighth)
+        self.at_eighth = residual_chain(config.eighth, eighth)
+        self.to_sixteenth = Halve(config.eighth, config.sixteenth)
+        self.head = zero_init(conv1(config.sixteenth, config.bent))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W], sides multiples of 16 -> y [B, M, H/16, W/16]."""
+        h = self.at_quarter(self.stem(functional.pixel_unshuffle(x, 4)))  # (B, quarter, H/4, W/4)
+        h = self.head(self.to_sixteenth(self.at_eighth(self.to_eighth(h))))  # (B, bent, H/16, W/16)
+        with torch.autocast(x.device.type, enabled=False):
+            y = self.linear.analysis(x.float())
+            return torch.cat([y[:, : self.bent] + h.float() * self.latent_std[:, None, None], y[:, self.bent :]], 1)
+
+
+class CompactSynthesis(nn.Module):
+    """Linear reconstruction, then a convolutional correction that sees it and the leading latents."""
+
+    latent_std: Tensor
+
+    def __init__(self, config: FpConfig, linear: BlockTransform) -> None:
+        super().__init__()
+        self.linear = (linear,)  # in a tuple: shared with the analysis, registered there
+        self.bent = config.bent
+        self.register_buffer("latent_std", torch.ones(config.bent))
+        quarter, eighth = config.synthesis_blocks
+        self.from_latents = conv1(config.bent, config.sixteenth)
+        self.to_eighth = Double(config.sixteenth, config.eighth)
+        self.at_eighth = residual_chain(config.eighth, eighth)
+        self.to_quarter = Double(config.eighth, config.quarter)
+        self.from_quarter = conv1(16 * config.bands, config.quarter)
+        self.at_quarter = residual_chain(config.quarter, quarter)
+        self.head = zero_init(conv1(config.quarter, 16 * config.bands))
+
+    def forward(self, y_hat: Tensor) -> Tensor:
+        """[B, M, h, w] -> x_hat [B, C, 16 h, 16 w]."""
+        with torch.autocast(y_hat.device.type, enabled=False):
+            linear = self.linear[0].synthesis(y_hat.float())
+        quarters = functional.pixel_unshuffle(linear, 4)  # (B, 16 C, H/4, W/4)
+        lead = y_hat[:, : self.bent] / self.latent_std[:, None, None]
+        h = self.at_eighth(self.to_eighth(self.from_latents(lead)))
+        h = self.at_quarter(self.to_quarter(h) + self.from_quarter(quarters))
+        return linear + functional.pixel_shuffle(self.head(h), 4).float()
+
+
+@dataclass(frozen=True)
+class TrainOutput:
+    """x_hat [B, C, H, W] in network units; bits [B], estimated bits of each sample."""
+
+    x_hat: Tensor
+    bits: Tensor
+
+
+class TecFp(nn.Module):
+    """TEC-FP. `analysis` and `synthesis` are what a codec calls; `forward` is for training."""
+
+    def __init__(self, config: FpConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.transform == "gdn":
+            published = GdnTransform(config)
+            self.g_a: nn.Module = published.g_a
+            self.g_s: nn.Module = published.g_s
+            self.entropy_bottleneck = EntropyBottleneck(config.M)
+        elif config.transform == "compact":
+            analysis = CompactAnalysis(config)
+            self.g_a = analysis
+            self.g_s = CompactSynthesis(config, analysis.linear)
+            self.steps = Steps(config.levels, config.latents)
+        else:
+            raise ConfigError(f"transform must be 'compact' or 'gdn', not {config.transform!r}")
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """x [B, C, H, W] in network units, sides multiples of 16 -> y [B, M, H/16, W/16]."""
+        return self.g_a(x)  # type: ignore[no-any-return]
+
+    def synthesis(self, y_hat: Tensor) -> Tensor:
+        """y_hat [B, M, h, w] -> x_hat [B, C, 16 h, 16 w] in network units."""
+        return self.g_s(y_hat)  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, level: Tensor, *, dead_zone: float = 0.0) -> TrainOutput:
+        """Training pass: straight-through rounding for the distortion, its soft twin for the rate's gradient.
+
+        Parameters
+        ----------
+        x : [B, C, H, W], network units, sides multiples of 16
+        level : [B], fractional rate level (ignored by the published configuration)
+        dead_zone : how much sooner than at 1/2 symbols are rounded towards zero
+        """
+        y = self.analysis(x).float()
+        if self.config.transform == "gdn":
+            likelihoods = self.entropy_bottleneck.likelihoods(add_uniform_noise(y))
+            y_hat = self.entropy_bottleneck.round(y)
+            return TrainOutput(self.synthesis(y_hat), -torch.log2(likelihoods).sum((1, 2, 3)))
+        step = self.steps.at(level)[:, :, None, None]
+        v = y / step
+        v_hat = round_dead_zone(v, dead_zone)
+        return TrainOutput(self.synthesis(v_hat * step), tile_bits(v, v_hat.detach(), dead_zone, OFFSET_CHANNELS))

@@ -1,0 +1,26 @@
+"""Which arithmetic inference runs in. Only pixels depend on it, never symbols."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import torch
+
+from eocodec.errors import ConfigError
+
+
+@cache
+def bfloat16_is_native() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def inference_autocast(device: torch.device, *, enabled: bool = True) -> torch.autocast:
+    """Autocast to bfloat16 where that is native. `EOCODEC_PRECISION` = 'float32' or 'bfloat16' overrides."""
+    wanted = os.environ.get("EOCODEC_PRECISION", "auto")
+    if wanted not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"EOCODEC_PRECISION must be auto, float32 or bfloat16, not {wanted!r}")
+    native = device.type != "cpu" or bfloat16_is_native()
+    use = wanted == "bfloat16" or (wanted == "auto" and native)
+    return torch.autocast(device.type, torch.bfloat16, enabled=use and enabled)

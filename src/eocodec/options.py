@@ -1,0 +1,42 @@
+"""What a caller may ask of the encoder. No torch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eocodec.errors import InputError
+
+DEFAULT_MODEL = "tec-fp"
+DEFAULT_QUALITY = 50.0
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How to encode.
+
+    model : id of an installed model
+    quality : 0 to 100, continuous, larger is better
+    nodata : value of pixels that are not there; NaN in float input always is nodata
+    scale : float input only: DN = value * scale (10 000 for reflectance); None: the values are DN already
+    offset : added to the DN to take a radiometric offset off (-1000 for processing baseline 04.00 and later)
+    """
+
+    model: str = DEFAULT_MODEL
+    quality: float = DEFAULT_QUALITY
+    nodata: float | None = None
+    scale: float | None = None
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.quality, (int, float)) and 0 <= self.quality <= 100):
+            raise InputError(f"quality must be between 0 and 100, not {self.quality!r}")
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise InputError(f"scale must be a positive number (10000 for reflectance), not {self.scale!r}")
+        if not math.isfinite(self.offset):
+            raise InputError(f"offset must be a finite number of DN, not {self.offset!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)

@@ -1,0 +1,263 @@
+"""The training loop: a run folder with checkpoints that can be killed and resumed at any moment.
+
+A run folder holds `config.json`, `log.jsonl` (one object a line: steps, evaluations, starts), `last.pt`
+(everything to resume) and, from the second checkpoint on, nothing else: checkpoints replace each other
+atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eocodec.errors import ConfigError
+from eocodec.models.fp import FpConfig, TecFp
+from eocodec.models.klt import init_linear, init_steps
+from eocodec.train import evaluate, losses, optim
+from eocodec.train.config import TrainConfig, load_config
+from eocodec.train.crops import CropSampler
+from eocodec.train.scenes import data_root, load_cached
+
+KLT_PATCHES = 12_000
+CHECKPOINT = "last.pt"
+
+
+def git_commit() -> str:
+    """The commit of the working directory, '+' appended when it has changes; 'unknown' outside git."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
+
+
+class Prefetcher:
+    """Draws batches in a thread, so that augmentation overlaps the network."""
+
+    def __init__(self, draw: Callable[[], np.ndarray[Any, Any]], depth: int = 2) -> None:
+        self._queue: queue.Queue[np.ndarray[Any, Any]] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(draw,), daemon=True)
+        self._thread.start()
+
+    def _run(self, draw: Callable[[], np.ndarray[Any, Any]]) -> None:
+        while not self._stop.is_set():
+            item = draw()
+            while not self._stop.is_set():
+                try:
+                    self._queue.put(item, timeout=0.5)
+                    break
+                except queue.Full:
+                    continue
+
+    def next(self) -> np.ndarray[Any, Any]:
+        """The next batch; an error if the drawing thread died."""
+        while True:
+            try:
+                return self._queue.get(timeout=5)
+            except queue.Empty:
+                if not self._thread.is_alive():
+                    raise RuntimeError("the thread that draws batches has stopped") from None
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+        self._thread.join()
+
+
+class Trainer:
+    """One run: state, step, checkpoint, evaluation."""
+
+    def __init__(self, config: TrainConfig, out: Path) -> None:
+        if config.model_id != "tec-fp":
+            raise ConfigError(f"no training for model {config.model_id!r}; known: tec-fp")
+        self.config, self.out = config, out
+        self.device = torch.device(config.run.device)
+        torch.set_num_threads(config.run.threads)
+        torch.manual_seed(config.run.seed)
+        root = data_root(config.data.root or None)
+        scenes = load_cached(root, Path(config.data.cache), min_side=min(64, config.data.crop))
+        self.sampler = CropSampler(scenes, config.data, config.run.seed)
+        self.tiles = evaluate.load_tiles(root)
+        self.weights = losses.band_weights(config.loss)
+        self.step, self.elapsed = 0, 0.0  # elapsed: seconds of training, over all starts
+        self.model = TecFp(FpConfig.from_dict(config.model))
+        self._initialise()
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.optimisers = optim.build(self.model, config.optim)
+        self.weights = self.weights.to(self.device)
+
+    @property
+    def levels(self) -> int:
+        """Rate levels of the model."""
+        return self.model.config.levels
+
+    def _initialise(self) -> None:
+        config = self.config
+        if config.run.init_from:
+            state = torch.load(config.run.init_from, weights_only=True, map_location="cpu")
+            self.model.load_state_dict(state["average"])
+        elif self.model.config.transform == "compact":
+            plain = CropSampler(self.sampler.scenes, config.data.without_augmentation(), config.run.seed)
+            patches = [plain.batch(size=200, crop=16) for _ in range(KLT_PATCHES // 200)]
+            init_linear(self.model, torch.from_numpy(np.concatenate(patches)), self.weights)
+            init_steps(self.model, losses.lambda_ladder(config.loss, self.levels))
+
+    def progress(self) -> float:
+        """0 at the start, 1 at the end of the schedule."""
+        run = self.config.run
+        return min(1.0, self.step / run.steps if run.steps else self.elapsed / (60 * run.minutes))
+
+    def _levels_of_batch(self, size: int) -> Tensor:
+        """Stratified random fractional levels: every stretch of the range in every batch."""
+        strata = (torch.randperm(size) + torch.rand(size)) / size
+        return strata * (self.levels - 1)
+
+    def train_step(self, batch: np.ndarray[Any, Any]) -> dict[str, float]:
+        """One update; returns the figures of the step."""
+        config = self.config
+        x = torch.from_numpy(batch).to(self.device).to(memory_format=torch.channels_last)
+        level = self._levels_of_batch(len(x)).to(self.device)
+        lmbda = losses.lambda_at(level, config.loss, self.levels)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.run.bf16):
+            out = self.model(x, level, dead_zone=config.loss.dead_zone)
+        rd = losses.rate_distortion(x, out.x_hat, out.bits, lmbda, self.weights, config.loss.balance)
+        rd.loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
+        optim.set_rates(self.optimisers, optim.rate_factor(self.progress(), self.step, config.optim))
+        if bool(torch.isfinite(norm)):
+            for optimiser in self.optimisers:
+                optimiser.step()
+            self._update_average()
+        return {
+            "loss": float(rd.loss.detach()),
+            "bpppc": float(rd.bpppc.detach().mean()),
+            "psnr": losses.mean_psnr(rd.distortion),
+            "norm": float(norm),
+        }
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.average[name].lerp_(value, 1 - decay)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to the run's log."""
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save(self) -> None:
+        """Replace the checkpoint atomically."""
+        state = {
+            "config": self.config.to_dict(),
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "torch_rng": torch.get_rng_state(),
+        }
+        partial = self.out / (CHECKPOINT + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.out / CHECKPOINT)
+
+    def resume(self) -> bool:
+        """Take up the checkpoint of the run folder, if there is one."""
+        path = self.out / CHECKPOINT
+        if not path.is_file():
+            return False
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        torch.set_rng_state(state["torch_rng"].cpu())
+        self.sampler.rng = np.random.default_rng([self.config.run.seed, self.step])
+        return True
+
+    def evaluate(self) -> None:
+        """Measure the averaged weights on the development tiles, log and print them."""
+        current = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        bf16, dead_zone = self.config.run.bf16, self.config.loss.dead_zone
+        rows = evaluate.measure(self.model, self.tiles, bf16=bf16, dead_zone=dead_zone)
+        self.model.load_state_dict(current)
+        lmbdas = losses.lambda_ladder(self.config.loss, self.levels)
+        loss = evaluate.rd_loss(rows, lmbdas, self.config.loss.balance)
+        self.log({"step": self.step, "minutes": self.elapsed / 60, "dev_loss": loss, "dev": rows})
+        curve = "  ".join(f"{p.psnr:.2f} dB {p.bpppc:.4f}" for p in evaluate.averages(rows))
+        print(f"dev step {self.step} {self.elapsed / 60:.1f} min: loss {loss:.5f}  {curve}", flush=True)
+
+
+def _train(trainer: Trainer) -> None:
+    run = trainer.config.run
+    drawn = Prefetcher(trainer.sampler.batch)
+    saved_at = evaluated_at = trainer.elapsed
+    window: list[dict[str, float]] = []
+    try:
+        while trainer.progress() < 1:
+            begin = time.perf_counter()
+            window.append(trainer.train_step(drawn.next()))
+            trainer.step += 1
+            trainer.elapsed += time.perf_counter() - begin
+            if len(window) == run.log_every:
+                means = {k: float(np.mean([w[k] for w in window])) for k in window[0]}
+                record = {"step": trainer.step, "minutes": round(trainer.elapsed / 60, 3), **means}
+                trainer.log(record)
+                text = " ".join(f"{k} {v:.4g}" for k, v in record.items())
+                print(f"{text} progress {trainer.progress():.3f}", flush=True)
+                window = []
+            if trainer.elapsed - saved_at > 60 * run.checkpoint_minutes:
+                trainer.save()
+                saved_at = trainer.elapsed
+            if trainer.elapsed - evaluated_at > 60 * run.eval_minutes:
+                trainer.evaluate()
+                evaluated_at = trainer.elapsed
+    finally:
+        drawn.close()
+
+
+def run(config_path: str | Path, out: str | Path | None = None) -> Path:
+    """Train as the TOML file says; continue if the run folder has a checkpoint of the same configuration.
+
+    Returns
+    -------
+    The run folder (default `runs/<name of the file>`), which holds `last.pt` and `log.jsonl`.
+    """
+    config = load_config(config_path)
+    folder = Path(out) if out else Path("runs") / Path(config_path).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = folder / "config.json"
+    text = json.dumps(config.to_dict(), indent=1)
+    if recorded.is_file() and recorded.read_text() != text:
+        raise ConfigError(f"{folder} holds a run with another configuration; choose another folder or remove it")
+    recorded.write_text(text)
+    trainer = Trainer(config, folder)
+    resumed = trainer.resume()
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    start = {"start": trainer.step, "commit": git_commit(), "seed": config.run.seed, "torch": torch.__version__}
+    trainer.log({**start, "parameters": parameters})
+    print(f"{'resumed' if resumed else 'started'} at step {trainer.step}, {parameters} parameters", flush=True)
+    trainer.evaluate()
+    _train(trainer)
+    trainer.save()
+    trainer.evaluate()
+    return folder

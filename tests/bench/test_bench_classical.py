@@ -1,0 +1,90 @@
+import sys
+
+import numpy as np
+import pytest
+
+from eocodec.bench import classical
+from eocodec.bench.base import measure
+from eocodec.bench.datasets import dev_tiles, load_tile, recorded_points
+from eocodec.bench.demo_scene import demo_scene
+from eocodec.errors import InputError, MissingDependency
+
+pytest.importorskip("imagecodecs")
+pytest.importorskip("av")
+
+
+@pytest.fixture(scope="module")
+def image():
+    return demo_scene(128, 96, seed=3, nodata=0)
+
+
+@pytest.mark.parametrize("make", [classical.Jpeg2000, classical.X265, classical.SvtAv1])
+def test_rate_and_quality_go_together(make, image):
+    codec = make()
+    ends = [measure(codec, image, "scene", codec.settings[i]) for i in (0, -1)]
+    worse, better = sorted(ends, key=lambda point: point.bits)
+    assert worse.bits < better.bits / 2
+    assert worse.psnr < better.psnr - 6
+    assert better.psnr > 42
+    decoded = codec.decode(codec.encode(image, codec.settings[0]))
+    assert decoded.dtype == np.int16
+    assert decoded.shape == image.shape
+
+
+def test_jpeg2000_reaches_the_psnr_asked_for(image):
+    for target in (36.0, 45.0):
+        point = measure(classical.Jpeg2000(), image, "scene", target)
+        assert abs(point.psnr - target) < 1.0
+
+
+def test_header_correction_is_169_bytes_a_band(image):
+    plain, corrected = (classical.Jpeg2000(header_corrected=flag) for flag in (False, True))
+    streams = plain.encode(image, 40.0)
+    assert plain.bits(streams) == 8 * sum(map(len, streams))
+    assert plain.bits(streams) - corrected.bits(streams) == 12 * 169 * 8
+    assert plain.name != corrected.name
+
+
+def test_x265_stream_has_no_self_description(image):
+    (stream,) = classical.X265().encode(image, 30)
+    assert b"x265" not in stream
+
+
+def test_scale_of_av1_travels_in_the_streams(image):
+    codec = classical.SvtAv1()
+    dim, bright = (codec.decode(codec.encode(image // k, 20)) for k in (4, 1))
+    assert abs(bright.mean() / dim.mean() - 4) < 0.1
+
+
+@pytest.mark.parametrize("make", [classical.X265, classical.SvtAv1])
+@pytest.mark.parametrize("shape", [(12, 63, 64), (12, 64, 62)])
+def test_sizes_that_video_cannot_have(make, shape):
+    with pytest.raises(InputError, match="even sides"):
+        make().encode(np.zeros(shape, np.int16), 20)
+
+
+def test_a_missing_library_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(MissingDependency, match=r"eocodec\[bench\]"):
+        classical.Jpeg2000()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("tile", [0, 7])
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (classical.Jpeg2000, (36, 45)),
+        (classical.X265, (8, 24)),
+        (classical.SvtAv1, (14, 38)),
+    ],
+)
+def test_recorded_points_are_reproduced(real_data, make, settings, tile):
+    path = dev_tiles(real_data)[tile]
+    recorded = {(p.tile, p.codec, p.setting): p for p in recorded_points(real_data)}
+    codec, image = make(), load_tile(path)
+    for setting in settings:
+        expected = recorded[path.stem, codec.name, float(setting)]
+        found = measure(codec, image, path.stem, setting)
+        assert found.bits == pytest.approx(expected.bits, rel=0.05)
+        assert found.psnr == pytest.approx(expected.psnr, abs=0.1)

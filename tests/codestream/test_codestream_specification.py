@@ -1,0 +1,104 @@
+"""The specification, the code and the tests name the same rules, and the worked example is real."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eocodec import errors
+from eocodec.codestream import (
+    DEFAULT_LIMITS,
+    SUPPORTED,
+    Header,
+    Section,
+    SectionType,
+    check_symbols,
+    read,
+    write,
+)
+from eocodec.codestream.header import DTYPES, FIELDS
+from eocodec.coding import CdfTables, decode_channels, encode_channels, symbols_crc
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "codestream.md").read_text(encoding="utf-8")
+RULES = [int(number) for number in re.findall(r"^- \*\*R(\d+)\*\*", TEXT, flags=re.MULTILINE)]
+TESTS = "".join(
+    path.read_text(encoding="utf-8")
+    for name in ("coding", "codestream")
+    for path in (ROOT / "tests" / name).glob("*.py")
+)
+CODE = "".join(
+    path.read_text(encoding="utf-8")
+    for name in ("coding", "codestream")
+    for path in (ROOT / "src" / "eocodec" / name).glob("*.py")
+)
+
+
+def test_rules_are_numbered_without_holes():
+    assert sorted(RULES) == list(range(1, 32))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_has_a_test_and_a_place_in_the_code(rule):
+    assert f"def test_r{rule:02d}_" in TESTS
+    assert re.search(rf"\bR{rule}\b", CODE)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_names_an_error_that_exists(rule):
+    bullet = re.search(
+        rf"^- \*\*R{rule}\*\*.*?(?=\n\n|\n- \*\*|\n#)", TEXT, flags=re.MULTILINE | re.DOTALL
+    ).group()
+    names = re.findall(r"`([A-Z][A-Za-z]+)`", bullet)
+    assert rule == 16 or any(hasattr(errors, name) for name in names)
+    assert re.search(r"\bMUST\b", bullet)
+
+
+def section_of(heading: str) -> str:
+    return TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_the_table_of_fields_is_that_of_the_code():
+    rows = re.findall(r"^\| `(\w+)` \|", section_of("Header fields"), flags=re.MULTILINE)
+    assert rows == [field.name for field in FIELDS]
+
+
+def test_dtype_codes():
+    line = section_of("Header fields").split("`dtype`: ")[1].split(" (IEEE")[0]
+    assert {int(code): name for code, name in re.findall(r"(\d) (\w+)", line)} == DTYPES
+
+
+def test_section_types():
+    rows = re.findall(r"^\| (0x\w\w) \| (\w+) \| (reserved)?", section_of("Sections"), flags=re.MULTILINE)
+    assert {int(code, 16): name for code, name, _ in rows} == {kind.value: kind.name for kind in SectionType}
+    assert {int(code, 16) for code, _, reserved in rows if not reserved} == set(SUPPORTED)
+
+
+def test_limits():
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| (\d+) \|", section_of("Limits"), flags=re.MULTILINE)
+    assert {name: int(value) for name, value in rows} == dataclasses.asdict(DEFAULT_LIMITS)
+
+
+def test_worked_example():
+    block = section_of("Worked example").split("```")[3]
+    stated = bytes.fromhex(
+        "".join(line.split("    ")[0].split("  ")[0] for line in block.strip().splitlines())
+    )
+    tables = CdfTables(
+        np.array([0, 8192, 57344, 65535, 65536, 0, 65000, 65536], dtype=np.uint32),
+        np.array([0, 5, 8]),
+        np.array([-1, 0], dtype=np.int32),
+    )
+    symbols, index = np.array([[0, 0, 1, -1], [0, 0, 0, 0], [7, 0, 0, -3]]), np.array([0, 1, 0])
+    stream, escapes = encode_channels(symbols, index, tables)
+    header = Header(bytes(range(8)), (1, 12, 300, 256), "uint16", 5025, symbols_crc(symbols), nodata=0)
+    sections = [Section(SectionType.SYMBOLS, stream), Section(SectionType.ESCAPES, escapes)]
+    assert write(header, sections) == stated
+
+    codestream = read(stated)
+    contents = codestream.sections[SectionType.SYMBOLS], codestream.sections[SectionType.ESCAPES]
+    decoded = decode_channels(*contents, index, 4, tables)
+    check_symbols(codestream.header, decoded)
+    assert np.array_equal(decoded, symbols)
