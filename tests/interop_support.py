@@ -125,6 +125,7 @@ class Found:
     quality: float
     psnr: float | None
     bpppc: float
+    reached: bool
 
 
 def standin_search(tiles, options, *, psnr=None, ratio=None, bpppc=None):
@@ -135,7 +136,9 @@ def standin_search(tiles, options, *, psnr=None, ratio=None, bpppc=None):
         chosen = replace(options, quality=float(quality))
         streams = [standin_encode(tile, chosen) for tile in tiles]
         mean = np.mean([float(measure(t, standin_decode(s))) for t, s in zip(tiles, streams, strict=True)])
-        return Found(float(quality), float(mean), 8 * sum(map(len, streams)) / values)
+        rate = 8 * sum(map(len, streams)) / values
+        reached = rate <= bpppc if bpppc is not None else mean >= psnr
+        return Found(float(quality), float(mean), rate, bool(reached))
 
     low, high = 0, 100
     while high - low > 1:

@@ -185,8 +185,11 @@ def test_compare_scenes_of_two_sizes():
     mentions(refused("compare", "a.tif", "b.tif"), "(12, 20, 20)", "(12, 20, 21)")
 
 
-def test_debug_shows_the_traceback_as_well():
-    result = CliRunner().invoke(cli, ["encode", "no.tif", "a.tec", "--debug"])
+@pytest.mark.parametrize(
+    "arguments", [["--debug", "encode", "no.tif", "a.tec"], ["encode", "no.tif", "a.tec", "--debug"]]
+)
+def test_debug_shows_the_traceback_as_well(arguments):
+    result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: no.tif does not exist")

@@ -93,6 +93,11 @@ def test_psnr_target(scene):
     assert found["psnr"] == pytest.approx(55, abs=0.6)
 
 
+def test_a_target_out_of_reach_is_said(scene):
+    assert "out of the model's reach" in run("encode", scene, "a.tec", "--bpppc", 0.01).stderr
+    assert "reach" not in run("encode", scene, "a.tec", "--bpppc", 3, "--force").stderr
+
+
 def test_targets_exclude_each_other(scene):
     result = run("encode", scene, "a.tec", "--ratio", 8, "--quality", 3, code=2)
     assert "exclude each other" in result.stderr

@@ -80,7 +80,6 @@ def test_models(monkeypatch, tmp_path):
 def test_every_command_has_a_help_page(name):
     output = run(name, "--help").output
     assert output.startswith("Usage: cli " + name)
-    assert "--debug" in output
 
 
 def test_the_group_lists_them_and_knows_no_others():

@@ -4,12 +4,14 @@ import json
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zarr
 from zarr.abc.codec import SupportsSyncCodec
 from zarr.core.buffer import default_buffer_prototype
+from zarr.dtype import UInt16
 from zarr.registry import get_codec_class
 from zarr.storage import MemoryStore
 
@@ -155,9 +157,8 @@ def test_a_chunk_of_another_array_is_an_error(standin):
 def test_the_synchronous_protocol(standin):
     codec = TecCodec(quality=100)
     assert isinstance(codec, SupportsSyncCodec)
-    array = create(MemoryStore(), shape=(12, 32, 32))
-    spec = array._async_array.metadata.get_chunk_spec(
-        (0, 0, 0), array._async_array.config, default_buffer_prototype()
+    spec = SimpleNamespace(
+        shape=(12, 32, 32), dtype=UInt16(), fill_value=0, prototype=default_buffer_prototype()
     )
     pixels = smooth_scene(32, 32)
     chunk = spec.prototype.nd_buffer.from_numpy_array(pixels)

@@ -1,0 +1,230 @@
+"""Whole jobs on files, as the command line offers them: encode a scene, decode it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eocodec.errors import InputError
+from eocodec.interop.atomic import check_output
+from eocodec.interop.container import TEC_SUFFIX, ZARR_SUFFIX, check_suffix
+from eocodec.interop.geotiff import COMPRESSIONS, write_geotiff
+from eocodec.interop.inspect import is_codestream
+from eocodec.interop.rio import check_units, open_scene
+from eocodec.interop.scene import ArraySource, Progress, SceneInfo, SceneSource, is_nodata, tile_windows
+from eocodec.interop.store import DEFAULT_TILE, StoreSource, overhead_bytes, write_store
+from eocodec.sensors import S2_BAND_NAMES
+from eocodec.types import AnyArray
+
+if TYPE_CHECKING:
+    from eocodec.options import EncodeOptions
+    from eocodec.search import SearchResult
+
+SAMPLE_TILES = 9  # for a rate search; more change its outcome less than scenes differ within
+SAMPLE_SIDE = 512
+GEOTIFF_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class RateTarget:
+    """What the user asked for instead of a quality; exactly one is set.
+
+    Attributes
+    ----------
+    psnr : dB, peak 10 000, over all bands and valid pixels
+    ratio : bytes of the uncompressed pixels over bytes of the file
+    bpppc : bits of the file per pixel and band
+    """
+
+    psnr: float | None = None
+    ratio: float | None = None
+    bpppc: float | None = None
+
+    def __post_init__(self) -> None:
+        stated = [value for value in (self.psnr, self.ratio, self.bpppc) if value is not None]
+        if len(stated) != 1:
+            raise InputError("give exactly one of --psnr, --ratio and --bpppc")
+        if not stated[0] > 0:
+            raise InputError(f"the target is {stated[0]}; give a number above 0")
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What an encoding came to.
+
+    Attributes
+    ----------
+    bpppc : bits of the whole file per pixel and band
+    psnr : dB on the search's sample tiles, where a PSNR was asked for
+    reached : whether a target was met on the sample; True where none was asked for
+    notes : what had to be assumed about the input
+    """
+
+    total_bytes: int
+    raw_bytes: int
+    bpppc: float
+    seconds: float
+    quality: float
+    tiles: int
+    psnr: float | None
+    reached: bool
+    notes: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the uncompressed pixels over bytes of the file."""
+        return self.raw_bytes / self.total_bytes
+
+
+def encode_file(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    options: EncodeOptions,
+    *,
+    target: RateTarget | None = None,
+    tile: int = DEFAULT_TILE,
+    bands: Sequence[str] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> EncodeReport:
+    """Encode a stack, a folder of band files or a list of them as a `.tec` or a `.zarr`.
+
+    Parameters
+    ----------
+    options : settings; a nodata of None means the one that the files state
+    target : searched on sample tiles; its quality then replaces that of `options`
+    bands : the stack's band names in the file's order, where it does not give them
+
+    Raises
+    ------
+    InputError : about the input or the output's name (see `open_scene`, `check_units`, `write_store`)
+    OutputError : the output could not be written
+    """
+    begin = time.perf_counter()
+    path = Path(output)
+    check_suffix(path)
+    check_output(path, force=force)
+    with closing(open_scene(inputs, bands=bands, nodata=options.nodata)) as source:
+        check_units(source.info, options.scale)
+        options = replace(options, nodata=source.info.nodata)
+        found = _search(source, options, target, tile, path.suffix) if target is not None else None
+        if found is not None:
+            options = replace(options, quality=found.quality)
+        written = write_store(path, source, options, tile=tile, force=force, progress=progress)
+        info = source.info
+    values = info.shape[0] * info.shape[1] * info.shape[2]
+    return EncodeReport(
+        total_bytes=written.total_bytes,
+        raw_bytes=info.raw_bytes,
+        bpppc=8 * written.total_bytes / values,
+        seconds=time.perf_counter() - begin,
+        quality=options.quality,
+        tiles=written.tiles,
+        psnr=found.psnr if found else None,
+        reached=found.reached if found else True,
+        notes=info.notes,
+    )
+
+
+def decode_file(
+    path: str | Path,
+    output: str | Path,
+    *,
+    compression: str = COMPRESSIONS[0],
+    force: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Decode a `.tec`, a `.zarr` or a bare codestream of one timestep to a GeoTIFF; returns its bytes.
+
+    Raises
+    ------
+    CodestreamError : the file cannot be decoded faithfully
+    InputError, OutputError : about the names and the writing
+    """
+    target = Path(output)
+    if target.suffix.lower() not in GEOTIFF_SUFFIXES:
+        raise InputError(
+            f"{target} does not end in .tif; a scene is decoded to a GeoTIFF, name the output so"
+        )
+    check_output(target, force=force)
+    with closing(open_encoded(path)) as source:
+        tile = source.layout.tile[0] if isinstance(source, StoreSource) else DEFAULT_TILE
+        return write_geotiff(
+            target, source, tile=tile, compression=compression, force=force, progress=progress
+        )
+
+
+def open_encoded(path: str | Path) -> SceneSource:
+    """Open a `.tec`, a `.zarr` or a bare codestream of one timestep as a scene.
+
+    Raises
+    ------
+    CodestreamError, RasterError : it is none of these or cannot be read
+    InputError : a codestream with several timesteps
+    """
+    if not is_codestream(Path(path)):
+        return StoreSource(path)
+    from eocodec import codec
+
+    pixels = codec.decode(Path(path).read_bytes())
+    if pixels.ndim == 4 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    if pixels.ndim != 3:
+        raise InputError(
+            f"{path} holds {pixels.shape[0]} timesteps; decode it in Python with eocodec.decode(data)"
+        )
+    bands, height, width = pixels.shape
+    names = S2_BAND_NAMES if bands == len(S2_BAND_NAMES) else tuple(f"{k + 1}" for k in range(bands))
+    info = SceneInfo((bands, height, width), pixels.dtype, names, descriptions=names)
+    return ArraySource(info, pixels)
+
+
+def open_any(path: str | Path) -> SceneSource:
+    """Open an encoded file or anything that `open_scene` reads."""
+    place = Path(path)
+    is_zarr = place.is_dir() and (place / "zarr.json").is_file()
+    if is_zarr or place.suffix.lower() in (TEC_SUFFIX, ZARR_SUFFIX):
+        return open_encoded(place)
+    return open_scene([path])
+
+
+def _search(
+    source: SceneSource, options: EncodeOptions, target: RateTarget, tile: int, suffix: str
+) -> SearchResult:
+    """The quality that meets the target on sample tiles."""
+    from eocodec.search import search_quality
+
+    info = source.info
+    values = info.shape[0] * info.shape[1] * info.shape[2]
+    samples = sample_tiles(source, tile, valid_only=target.psnr is not None)
+    bpppc = target.bpppc
+    if target.ratio is not None:
+        bpppc = 8 * info.raw_bytes / target.ratio / values
+    if bpppc is not None:
+        # The user's figure is of the whole file; the search sees codestreams only.
+        bpppc = max(bpppc - 8 * overhead_bytes(info, options, tile, suffix) / values, 1e-6)
+    return search_quality(samples, options, psnr=target.psnr, bpppc=bpppc)
+
+
+def sample_tiles(source: SceneSource, tile: int, *, valid_only: bool) -> list[AnyArray]:
+    """Up to SAMPLE_TILES tiles spread over the scene, at most SAMPLE_SIDE pixels a side.
+
+    Parameters
+    ----------
+    valid_only : leave out tiles without any valid pixel, unless there are no others
+    """
+    windows = list(tile_windows(source.info.shape[1:], min(tile, SAMPLE_SIDE)))
+    count = min(SAMPLE_TILES, len(windows))
+    # Centres of equal parts of the row-major list: neighbours in it rarely share a column.
+    picked = [windows[(2 * k + 1) * len(windows) // (2 * count)][2] for k in range(count)]
+    tiles = [source.read(rows, cols) for rows, cols in picked]
+    if valid_only:
+        valid = [pixels for pixels in tiles if not np.all(is_nodata(pixels, source.info.nodata))]
+        return valid or tiles
+    return tiles

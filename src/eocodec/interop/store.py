@@ -1,0 +1,228 @@
+"""Scenes as `.tec` and `.zarr` stores: written and read by tiles, a few in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eocodec.errors import InputError, MalformedHeader
+from eocodec.interop.atomic import atomic_output, check_output
+from eocodec.interop.container import ZIP_END_BYTES, ZIP_ENTRY_BYTES, Container, check_suffix, new_sink
+from eocodec.interop.metadata import (
+    ARRAY_KEY,
+    GRID_MAPPING_KEY,
+    GROUP_KEY,
+    StoreLayout,
+    documents,
+    read_layout,
+)
+from eocodec.interop.scene import Progress, SceneInfo, SceneSource, Window, tile_windows
+from eocodec.types import AnyArray
+
+if TYPE_CHECKING:
+    from eocodec.options import EncodeOptions
+
+TileBatch = list[tuple[int, int, Window]]  # neighbours of one tile row: (tile row, tile column, window)
+DEFAULT_TILE = 512
+MIN_TILE, MAX_TILE = 16, 4096
+PIXELS_PER_BATCH = 4 * DEFAULT_TILE * DEFAULT_TILE  # bounds input, activations and output of a network call
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What was written: bytes of the file(s), and of them the codestreams'."""
+
+    total_bytes: int
+    codestream_bytes: int
+    tiles: int
+
+
+def write_store(
+    path: str | Path,
+    source: SceneSource,
+    options: EncodeOptions,
+    *,
+    tile: int = DEFAULT_TILE,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> WriteReport:
+    """Encode a scene tile by tile into a new `.tec` or `.zarr`.
+
+    Parameters
+    ----------
+    options : settings; its nodata should be the scene's
+    tile : rows and columns of a tile
+    progress : called with (tiles written, tiles in all)
+
+    Raises
+    ------
+    InputError : `path` has another suffix, or `tile` is out of range
+    OutputExists, OutputError : as in `eocodec.interop.atomic.atomic_output`
+    """
+    from eocodec import codec
+
+    target = Path(path)
+    check_suffix(target)
+    if not MIN_TILE <= tile <= MAX_TILE:
+        raise InputError(f"tile is {tile} pixels; give {MIN_TILE} to {MAX_TILE}, best {DEFAULT_TILE}")
+    check_output(target, force=force)
+    windows = list(tile_windows(source.info.shape[1:], tile))
+    coded = 0
+    with atomic_output(target, force=force) as partial:
+        sink = new_sink(partial, target.suffix.lower())
+        try:
+            for key, document in documents(source.info, options, tile).items():
+                sink.put(key, document)
+            done = 0
+            with closing(_read_ahead(source, _batches(windows, tile))) as batches:
+                for batch, tiles in batches:
+                    streams = codec.encode_batch(tiles, options)
+                    for (i, j, _), stream in zip(batch, streams, strict=True):
+                        sink.put(f"dn/c/0/{i}/{j}", stream)
+                        coded += len(stream)
+                    done += len(batch)
+                    if progress is not None:
+                        progress(done, len(windows))
+        finally:
+            sink.close()
+    with Container(target) as written:
+        return WriteReport(written.total_bytes(), coded, len(windows))
+
+
+def overhead_bytes(info: SceneInfo, options: EncodeOptions, tile: int, suffix: str) -> int:
+    """Bytes of a store beside its codestreams."""
+    found = documents(info, options, tile)
+    total = sum(map(len, found.values()))
+    if suffix.lower() != ".tec":
+        return total
+    tiles = [f"dn/c/0/{i}/{j}" for i, j, _ in tile_windows(info.shape[1:], tile)]
+    names = [*found, *tiles]
+    return total + ZIP_END_BYTES + sum(ZIP_ENTRY_BYTES + 2 * len(name) for name in names)
+
+
+def _read_ahead(
+    source: SceneSource, batches: Iterable[TileBatch]
+) -> Generator[tuple[TileBatch, list[AnyArray]], None, None]:
+    """Read one batch while the one before is encoded: the coder's serial parts leave a core to it."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting: list[tuple[TileBatch, Future[list[AnyArray]]]] = []
+        for batch in batches:
+            waiting.append((batch, reader.submit(_read_tiles, source, batch)))
+            if len(waiting) > 1:
+                ready, tiles = waiting.pop(0)
+                yield ready, tiles.result()
+        for ready, tiles in waiting:
+            yield ready, tiles.result()
+
+
+def _read_tiles(source: SceneSource, batch: TileBatch) -> list[AnyArray]:
+    """Read neighbours of a tile row at once (formats in strips unpack whole rows), then cut them apart."""
+    rows = batch[0][2][0]
+    first, last = batch[0][2][1].start, batch[-1][2][1].stop
+    pixels = source.read(rows, slice(first, last))
+    return [
+        np.ascontiguousarray(pixels[:, :, cols.start - first : cols.stop - first])
+        for _, _, (_, cols) in batch
+    ]
+
+
+def _batches(windows: Iterable[tuple[int, int, Window]], tile: int) -> Iterator[TileBatch]:
+    """Neighbours within a tile row, up to PIXELS_PER_BATCH."""
+    most = max(1, PIXELS_PER_BATCH // (tile * tile))
+    batch: TileBatch = []
+    for window in windows:
+        if batch and (len(batch) == most or batch[-1][0] != window[0]):
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
+
+
+class StoreSource:
+    """A store opened as a scene; tiles are decoded when a window touches them."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a store and read its metadata.
+
+        Raises
+        ------
+        RasterError, BadMagic, Truncated, ChecksumMismatch : there is no whole store at `path`
+        MalformedHeader : its metadata are not those of this layout
+        """
+        self.container = Container(path)
+        self.layout = load_layout(self.container)
+        self.path = str(path)
+
+    @property
+    def info(self) -> SceneInfo:
+        """The scene's description."""
+        return self.layout.info
+
+    def read(self, rows: slice, cols: slice) -> AnyArray:
+        """Pixels [C, h, w] of a window; explicit start and stop.
+
+        Raises
+        ------
+        CodestreamError : a tile is missing, damaged, or not of the size that the metadata say
+        """
+        from eocodec import codec
+
+        out = np.empty(
+            (self.info.shape[0], rows.stop - rows.start, cols.stop - cols.start), dtype=self.info.dtype
+        )
+        touched = list(self._touched(rows, cols))
+        for batch in _batches(touched, max(self.layout.tile)):
+            streams = [self.container.read(self.layout.chunk_key(i, j)) for i, j, _ in batch]
+            for (i, j, window), tile in zip(batch, codec.decode_batch(streams), strict=True):
+                _check_tile(self.path, (i, j), tile, self.info, window)
+                _paste(out, tile, window, (rows, cols))
+        return out
+
+    def _touched(self, rows: slice, cols: slice) -> Iterator[tuple[int, int, Window]]:
+        _, height, width = self.info.shape
+        tall, wide = self.layout.tile
+        for i in range(rows.start // tall, -(-rows.stop // tall)):
+            for j in range(cols.start // wide, -(-cols.stop // wide)):
+                tile_rows = slice(i * tall, min((i + 1) * tall, height))
+                yield i, j, (tile_rows, slice(j * wide, min((j + 1) * wide, width)))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+
+def load_layout(container: Container) -> StoreLayout:
+    """Read and check the metadata documents of a store."""
+    keys = [GROUP_KEY, ARRAY_KEY, *([GRID_MAPPING_KEY] if GRID_MAPPING_KEY in container.sizes else [])]
+    return read_layout(str(container.path), {key: container.read(key) for key in keys})
+
+
+def _check_tile(
+    where: str, position: tuple[int, int], tile: AnyArray, info: SceneInfo, window: Window
+) -> None:
+    rows, cols = window
+    expected = (info.shape[0], rows.stop - rows.start, cols.stop - cols.start)
+    if tile.shape != expected or tile.dtype != info.dtype:
+        raise MalformedHeader(
+            f"{where}: tile {position} decodes to {tile.shape} {tile.dtype}, "
+            f"expected {expected} {info.dtype}; tiles and metadata do not belong together"
+        )
+
+
+def _paste(out: AnyArray, tile: AnyArray, window: Window, wanted: Window) -> None:
+    """Copy what the tile and the wanted window share."""
+    (tile_rows, tile_cols), (rows, cols) = window, wanted
+    top, bottom = max(tile_rows.start, rows.start), min(tile_rows.stop, rows.stop)
+    left, right = max(tile_cols.start, cols.start), min(tile_cols.stop, cols.stop)
+    out[:, top - rows.start : bottom - rows.start, left - cols.start : right - cols.start] = tile[
+        :,
+        top - tile_rows.start : bottom - tile_rows.start,
+        left - tile_cols.start : right - tile_cols.start,
+    ]

@@ -1,0 +1,225 @@
+"""`TecCodec`: a Zarr v3 array-to-bytes codec (a serializer) whose chunks are codestreams.
+
+>>> zarr.create_array(store, shape=(12, 10980, 10980), chunks=(12, 512, 512), dtype="uint16",
+...                   serializer=TecCodec(quality=60), filters=None, compressors=None)
+
+Chunks are [C, h, w] or [T, C, h, w] (more leading axes of size 1 are allowed). A codestream may be smaller
+than its chunk in the last two axes, as at the edge of an array; reading pads it, Zarr cuts the padding off.
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from zarr.abc.codec import ArrayBytesCodec
+from zarr.core.buffer import Buffer, NDBuffer
+
+from eocodec.errors import BandError, ConfigError, InputError, MalformedHeader, UnitsError
+from eocodec.interop.settings import codec_json, settings_from_json
+from eocodec.sensors import S2_BAND_NAMES
+
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArraySpec
+
+    from eocodec.options import EncodeOptions
+
+TILES_PER_CALL = 4  # of 512 x 512: bounds the activations of a network call
+PIXELS_PER_CALL = TILES_PER_CALL * 512 * 512
+MIN_TILE = 16  # smaller chunks cost more in headers than in pixels
+# Networks use all cores by themselves, so calls take turns; Zarr would otherwise start ten at once.
+_NETWORK_TURN = threading.Lock()
+
+
+@dataclass(frozen=True)
+class TecCodec(ArrayBytesCodec):
+    """Encode chunks as codestreams. The settings matter to encoding only: a codestream says how to decode it.
+
+    Attributes
+    ----------
+    model, quality, nodata, scale, offset : as in `eocodec.options.EncodeOptions`
+    """
+
+    is_fixed_size = False
+
+    model: str = "tec-fp"
+    quality: float = 50.0
+    nodata: float | int | None = None
+    scale: float | None = None
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.quality <= 100:
+            raise ConfigError(f"quality is {self.quality}; give a number from 0 to 100, larger is better")
+
+    @classmethod
+    def from_options(cls, options: EncodeOptions) -> TecCodec:
+        """The codec that encodes with `options`."""
+        return cls(options.model, options.quality, options.nodata, options.scale, options.offset)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TecCodec:
+        """Read the JSON of a `zarr.json`.
+
+        Raises
+        ------
+        ConfigError : another codec's name, an unknown key, or a value out of range
+        """
+        return cls(**settings_from_json(data))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of a `zarr.json`; settings that are off are left out."""
+        return codec_json(self)
+
+    def options(self) -> EncodeOptions:
+        """These settings for `eocodec.codec.encode_batch`."""
+        from eocodec.options import EncodeOptions
+
+        return EncodeOptions(
+            model=self.model, quality=self.quality, nodata=self.nodata, scale=self.scale, offset=self.offset
+        )
+
+    def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
+        """Refuse, when the array is created or opened, what could not be encoded.
+
+        Raises
+        ------
+        UnitsError : the dtype is neither an integer nor a float with a stated scale
+        BandError : the bands' axis is missing, has a wrong size, or is cut into chunks
+        InputError : chunks that are too small
+        """
+        native = dtype.to_native_dtype() if hasattr(dtype, "to_native_dtype") else np.dtype(dtype)
+        _check_dtype(native, self.scale)
+        chunks = getattr(chunk_grid, "chunk_shape", None)
+        if chunks is not None:
+            _check_chunks(tuple(shape), tuple(chunks))
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
+        """Not known before encoding."""
+        raise NotImplementedError
+
+    def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
+        return self._encode_many([(chunk_data, chunk_spec)])[0]
+
+    def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        return self._decode_many([(chunk_data, chunk_spec)])[0]
+
+    async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
+        return await asyncio.to_thread(self._encode_sync, chunk_data, chunk_spec)
+
+    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
+
+    async def encode(
+        self, chunks_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
+    ) -> Iterable[Buffer | None]:
+        """Encode several chunks, some per network call; None stays None."""
+        items = list(chunks_and_specs)
+        present = [(chunk, spec) for chunk, spec in items if chunk is not None]
+        encoded = iter(await asyncio.to_thread(self._encode_many, present))
+        return [None if chunk is None else next(encoded) for chunk, _ in items]
+
+    async def decode(
+        self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
+    ) -> Iterable[NDBuffer | None]:
+        """Decode several chunks, some per network call; None stays None."""
+        items = list(chunks_and_specs)
+        present = [(chunk, spec) for chunk, spec in items if chunk is not None]
+        decoded = iter(await asyncio.to_thread(self._decode_many, present))
+        return [None if chunk is None else next(decoded) for chunk, _ in items]
+
+    def _encode_many(self, items: Sequence[tuple[NDBuffer, ArraySpec]]) -> list[Buffer]:
+        from eocodec import codec
+
+        buffers: list[Buffer] = []
+        for group in _groups(items):
+            arrays = [_as_tile(np.asarray(chunk.as_numpy_array())) for chunk, _ in group]
+            with _NETWORK_TURN:
+                streams = codec.encode_batch(arrays, self.options())
+            buffers += [
+                spec.prototype.buffer.from_bytes(s) for s, (_, spec) in zip(streams, group, strict=True)
+            ]
+        return buffers
+
+    def _decode_many(self, items: Sequence[tuple[Buffer, ArraySpec]]) -> list[NDBuffer]:
+        from eocodec import codec
+
+        arrays: list[NDBuffer] = []
+        for group in _groups(items):
+            with _NETWORK_TURN:
+                tiles = codec.decode_batch([chunk.to_bytes() for chunk, _ in group])
+            arrays += [_as_chunk(tile, spec) for tile, (_, spec) in zip(tiles, group, strict=True)]
+        return arrays
+
+
+def _groups(items: Sequence[tuple[Any, ArraySpec]]) -> Iterable[Sequence[tuple[Any, ArraySpec]]]:
+    """Cut a batch into pieces of at most PIXELS_PER_CALL (at least one chunk)."""
+    start, pixels = 0, 0
+    for k, (_, spec) in enumerate(items):
+        size = math.prod(spec.shape[:-3]) * math.prod(spec.shape[-2:])
+        if k > start and pixels + size > PIXELS_PER_CALL:
+            yield items[start:k]
+            start, pixels = k, 0
+        pixels += size
+    if start < len(items):
+        yield items[start:]
+
+
+def _as_tile(array: Any) -> Any:
+    """Drop leading axes of size 1 beyond [T, C, H, W]; the machine's byte order."""
+    if array.ndim > 4:
+        array = array.reshape(array.shape[-4:])
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _as_chunk(tile: Any, spec: ArraySpec) -> NDBuffer:
+    """Give a decoded tile the chunk's shape; it may be smaller at the right and at the bottom."""
+    wanted = spec.dtype.to_native_dtype()
+    depth = math.prod(spec.shape[:-2])
+    height, width = spec.shape[-2:]
+    fits = math.prod(tile.shape[:-2]) == depth and tile.shape[-2] <= height and tile.shape[-1] <= width
+    if not fits or tile.dtype != wanted.newbyteorder("="):
+        raise MalformedHeader(
+            f"a chunk holds a tile of shape {tile.shape} {tile.dtype}, "
+            f"the array's chunks are {spec.shape} {wanted}; metadata and chunks do not belong together"
+        )
+    chunk = np.full(spec.shape, spec.fill_value, dtype=wanted)
+    flat = chunk.reshape(depth, height, width)
+    flat[:, : tile.shape[-2], : tile.shape[-1]] = tile.reshape(depth, *tile.shape[-2:])
+    return spec.prototype.nd_buffer.from_numpy_array(chunk)
+
+
+def _check_dtype(dtype: np.dtype[Any], scale: float | None) -> None:
+    if dtype.kind == "f" and scale is not None:
+        return
+    if dtype.kind not in "iu":
+        raise UnitsError(
+            f"the array is {dtype}, the codec takes integer digital numbers; "
+            "set scale=10000 for float reflectance, or convert it"
+        )
+
+
+def _check_chunks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    bands = len(S2_BAND_NAMES)
+    if len(shape) < 3:
+        raise BandError(f"the array has shape {shape}; axes [..., band, y, x] are needed")
+    if shape[-3] != bands:
+        raise BandError(
+            f"axis {len(shape) - 3} of shape {shape} has {shape[-3]} bands; the model takes {bands}"
+        )
+    if chunks[-3] != bands:
+        raise BandError(
+            f"chunks {chunks} cut the bands; every chunk must hold all {bands}, as (..., {bands}, 512, 512)"
+        )
+    if any(size != 1 for size in chunks[:-4]):
+        raise InputError(
+            f"chunks {chunks} have more than the axes [T, C, H, W]; use size 1 for axes before them"
+        )
+    if any(size < min(MIN_TILE, whole) for size, whole in zip(chunks[-2:], shape[-2:], strict=True)):
+        raise InputError(f"chunks {chunks} are smaller than {MIN_TILE} pixels; use 256 to 1024, best 512")
