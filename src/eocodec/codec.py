@@ -1,14 +1,14 @@
 """Array -> bytes -> array: the one place where rasters, models, entropy coding and the codestream meet.
 
-    array --prepare--> network units --g_a--> y --quantise--> symbols --range coder--> codestream
-    codestream --range coder--> symbols --CRC--> y_hat --g_s--> network units --restore--> array
+array --prepare--> DN --g_a--> y --turn, quantise--> symbols --range coder--> codestream
+codestream --range coder--> symbols --CRC--> y_hat --g_s--> DN --restore--> array
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,30 +16,29 @@ from numpy.typing import NDArray
 
 from eocodec import codestream
 from eocodec.codestream import DTYPE_CODES, MAX_QUALITY, QUALITY_STEPS, Header, Section, SectionType
-from eocodec.coding.crc import symbols_crc
+from eocodec.codestream.units_section import MAX_DN, Units, pack_units, unpack_units
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.prior import Symbols
-from eocodec.entropy.rdo import quantise
-from eocodec.errors import BandError, InputError, UnitsError
+from eocodec.entropy.axes import bases, turn
+from eocodec.entropy.prior import Frame, frames_crc, with_offsets
+from eocodec.entropy.rdo import RDO_STRENGTH, quantise, state_axes
+from eocodec.errors import BandError, InputError, MalformedHeader, UnitsError
 from eocodec.models import registry
 from eocodec.models.fp import STRIDE
+from eocodec.models.fp_inference import Reconstruction
 from eocodec.models.weights import LoadedModel, load_fingerprint
-from eocodec.nn.precision import inference_autocast
+from eocodec.nn.precision import inference_dtype
+from eocodec.nn.threads import map_tiles
 from eocodec.options import DEFAULT_MODEL, DEFAULT_QUALITY, EncodeOptions
 from eocodec.raster.fill import smooth_fill
 from eocodec.raster.masks import decode_mask, encode_mask, valid_mask
 from eocodec.raster.tiles import pad_to_multiple, padded_size
-from eocodec.raster.units import looks_like_reflectance, restore, standardise, to_dn
-from eocodec.sensors import SATURATED_DN, S2_L2A
+from eocodec.raster.units import looks_like_reflectance, restore
+from eocodec.sensors import S2_L2A, SATURATED_DN
 from eocodec.types import AnyArray, BoolArray
-from eocodec.codestream.units_section import Units, pack_units, unpack_units
 
-BATCH_PIXELS = 1 << 20  # pixels that go through the network together; more is no faster and only takes memory
 MEANS = [band.mean for band in S2_L2A]
-STDS = [band.std for band in S2_L2A]
+CPU = torch.device("cpu")
 
-T = TypeVar("T")
-R = TypeVar("R")
 Float = NDArray[np.float32]
 
 
@@ -47,10 +46,10 @@ Float = NDArray[np.float32]
 class Prepared:
     """One tile ready for analysis.
 
-    x : [T, C, H', W'], network units, filled and padded; sections: masks and units; header: without CRC
+    dn : [T, C, H', W'], float32, filled and padded; sections: masks and units; header: without CRC
     """
 
-    x: Float
+    dn: Float
     header: Header
     sections: tuple[Section, ...]
 
@@ -78,8 +77,8 @@ def encode(
 
     Parameters
     ----------
-    array : [C, H, W] or [T, C, H, W], any H, W >= 1; integers in DN (10 000 x reflectance), or float with `scale`.
-        Bands in the model's order: B01 .. B08, B8A, B09, B11, B12
+    array : [C, H, W] or [T, C, H, W], any H, W >= 1; integers in DN (10 000 x reflectance), or float with
+        `scale`. Bands in the model's order: B01 .. B08, B8A, B09, B11, B12
     model : id of an installed model
     quality : 0 to 100, continuous, larger is better
     nodata : value of pixels that are not there; comes back exactly. NaN in float input always is nodata
@@ -101,9 +100,15 @@ def encode(
 def encode_batch(
     arrays: Sequence[AnyArray], options: EncodeOptions, masks: Sequence[BoolArray | None] | None = None
 ) -> list[bytes]:
-    """`encode` of several tiles; tiles of one size go through the network together."""
-    tiles = analyse(arrays, options, masks)
-    return [finish(tile, options.quality) for tile in tiles]
+    """`encode` of several tiles, side by side on the threads that torch has."""
+    card = registry.by_id(options.model)
+    load_fingerprint(card.fingerprint)
+    given = masks if masks is not None else [None] * len(arrays)
+
+    def run(tile: tuple[AnyArray, BoolArray | None]) -> bytes:
+        return finish(_analyse(prepare(tile[0], options, card, tile[1])), options.quality)
+
+    return map_tiles(run, list(zip(arrays, given, strict=True)))
 
 
 def decode(data: bytes) -> AnyArray:
@@ -118,20 +123,14 @@ def decode(data: bytes) -> AnyArray:
 
 
 def decode_batch(datas: Sequence[bytes]) -> list[AnyArray]:
-    """`decode` of several codestreams; tiles of one size and model go through the network together."""
+    """`decode` of several codestreams, side by side on the threads that torch has."""
     streams = [codestream.read(data) for data in datas]
-    keys = [(s.header.fingerprint, s.header.shape) for s in streams]
-
-    def run(group: list[codestream.Codestream]) -> list[AnyArray]:
-        model = load_fingerprint(group[0].header.fingerprint)
-        y_hat = np.stack([_dequantise(decode_symbols(s, model), s.header, model) for s in group])
-        x_hat = _synthesise(y_hat, model)
-        return [_restore(x, s) for x, s in zip(x_hat, group, strict=True)]
-
-    return _in_groups(streams, keys, run)
+    for fingerprint in {stream.header.fingerprint for stream in streams}:
+        load_fingerprint(fingerprint)  # before threads want it
+    return map_tiles(_decode, streams)
 
 
-# --- encoder --------------------------------------------------------------------------------------------------
+# --- encoder ------------------------------------------------------------------------------------------------
 
 
 def analyse(
@@ -139,28 +138,33 @@ def analyse(
 ) -> list[Analysed]:
     """Everything of encoding that does not depend on the quality."""
     card = registry.by_id(options.model)
-    model = load_fingerprint(card.fingerprint)
+    load_fingerprint(card.fingerprint)
     given = masks if masks is not None else [None] * len(arrays)
-    tiles = [prepare(a, options, card, m) for a, m in zip(arrays, given, strict=True)]
 
-    def run(group: list[Prepared]) -> list[Analysed]:
-        y = _latents(np.stack([tile.x for tile in group]), model)
-        return [Analysed(v, t.header, t.sections) for v, t in zip(y, group, strict=True)]
+    def run(tile: tuple[AnyArray, BoolArray | None]) -> Analysed:
+        return _analyse(prepare(tile[0], options, card, tile[1]))
 
-    return _in_groups(tiles, [tile.x.shape for tile in tiles], run)
+    return map_tiles(run, list(zip(arrays, given, strict=True)))
+
+
+def _analyse(tile: Prepared) -> Analysed:
+    model = load_fingerprint(tile.header.fingerprint)
+    t, _, rows, cols = tile.dn.shape
+    with torch.inference_mode():
+        inference = model.inference(inference_dtype(CPU))
+        y = np.stack([inference.analysis(torch.from_numpy(frame)).numpy() for frame in tile.dn])
+    return Analysed(y.reshape(t, -1, rows // STRIDE, cols // STRIDE), tile.header, tile.sections)
 
 
 def prepare(
     array: AnyArray, options: EncodeOptions, card: registry.ModelCard, mask: BoolArray | None = None
 ) -> Prepared:
-    """Check one tile, take nodata and saturated pixels out, fill, standardise, pad."""
+    """Check one tile, take nodata and saturated pixels out, fill, pad."""
     array = np.asarray(array)
     shape = _checked_shape(array, card)
-    _check_units(array, options)
     tile = array.reshape(shape)
-    valid = valid_mask(tile, options.nodata)
-    if mask is not None:
-        valid &= np.broadcast_to(np.asarray(mask, bool), array.shape).reshape(shape)
+    valid = _valid(tile, options.nodata, mask)
+    _check_units(tile, valid, options)
     nodata = _stated_nodata(tile, valid, options)
     sections = [Section(SectionType.MASK, encode_mask(valid))] if not valid.all() else []
     usable = valid
@@ -173,44 +177,41 @@ def prepare(
     if not units.plain:
         sections.append(Section(SectionType.UNITS, pack_units(units)))
     dn = units.to_dn(tile)
+    _check_range(dn, usable, tile.dtype)
     if not usable.all():
         dn = np.stack([smooth_fill(f, m, constant=MEANS) for f, m in zip(dn, usable, strict=True)])
-    x, _ = pad_to_multiple(standardise(dn, MEANS, STDS), STRIDE)
+    dn, _ = pad_to_multiple(dn, STRIDE)
     header = Header(card.fingerprint, shape, tile.dtype.name, 0, nodata=nodata, axes=array.ndim)
-    return Prepared(np.asarray(x, np.float32), header, tuple(sections))
+    return Prepared(np.ascontiguousarray(dn, np.float32), header, tuple(sections))
 
 
 def finish(tile: Analysed, quality: float) -> bytes:
     """Quantise, code and write one analysed tile at a quality, 0 to 100."""
     model = load_fingerprint(tile.header.fingerprint)
     quality_steps = round(quality * QUALITY_STEPS)
-    symbols, stream, escapes = encode_symbols(tile.y, model, quality_steps)
-    header = replace(tile.header, quality_steps=quality_steps, symbols_crc=symbols_crc(symbols))
+    frames, stream, escapes = encode_frames(tile.y, model, quality_steps)
+    header = replace(
+        tile.header, quality_steps=quality_steps, symbols_crc=frames_crc(frames, model.prior.channels)
+    )
     coded = [Section(SectionType.SYMBOLS, stream), Section(SectionType.ESCAPES, escapes)]
     return codestream.write(header, [*tile.sections, *(s for s in coded if s.data)])
 
 
-def encode_symbols(y: Float, model: LoadedModel, quality_steps: int) -> tuple[Symbols, bytes, bytes]:
-    """Latents [T, M, h, w] -> symbols [T, M, h * w], range coder stream, escapes."""
+def encode_frames(y: Float, model: LoadedModel, quality_steps: int) -> tuple[list[Frame], bytes, bytes]:
+    """Latents [T, M, h, w] -> what is coded of each timestep, range coder stream, escapes."""
     encoder = SymbolEncoder()
+    prior, ring = model.prior, model.ring
     steps = _steps(model, quality_steps)
-    weight = _lambda(model, quality_steps) * steps**2 * model.channel_energy
-    frames = y.reshape(*y.shape[:2], -1) / steps[:, None]
-    symbols = np.empty(frames.shape, np.int32)
-    for t, frame in enumerate(frames):
-        centred, choice = quantise(frame, weight, model.prior, quality_steps)
-        model.prior.encode(encoder, centred, choice, quality_steps)
-        symbols[t] = centred
-        symbols[t, : len(choice.offset)] += choice.offset[:, None]
-    return symbols, *encoder.finish()
-
-
-def _latents(x: Float, model: LoadedModel) -> Float:
-    """[n, T, C, H, W] -> [n, T, M, h, w]."""
-    flat = torch.from_numpy(x.reshape(-1, *x.shape[2:]))
-    with torch.inference_mode(), inference_autocast(flat.device):
-        y = model.network.analysis(flat.contiguous(memory_format=torch.channels_last))
-    return np.asarray(y.float().contiguous().numpy().reshape(*x.shape[:2], *y.shape[1:]))
+    weight = RDO_STRENGTH * _lambda(model, quality_steps) * steps**2
+    frames = []
+    for latents in y.reshape(*y.shape[:2], -1):
+        axes = state_axes(latents, steps, prior, ring)
+        z = turn(latents, bases(axes.counts, axes.entries, prior.bands), ring)
+        centred, choice = quantise(z, steps, weight, prior, quality_steps)
+        prior.encode_axes(encoder, axes)
+        prior.encode(encoder, centred, choice, quality_steps)
+        frames.append(Frame(*with_offsets(choice.live, centred, choice.offset), axes))
+    return frames, *encoder.finish()
 
 
 def _checked_shape(array: AnyArray, card: registry.ModelCard) -> tuple[int, int, int, int]:
@@ -220,23 +221,54 @@ def _checked_shape(array: AnyArray, card: registry.ModelCard) -> tuple[int, int,
         raise InputError(f"dtype {array.dtype} cannot be encoded; convert to one of {', '.join(DTYPE_CODES)}")
     t, c, h, w = array.shape if array.ndim == 4 else (1, *array.shape)
     if c != len(card.bands):
-        raise BandError(f"{card.id} codes the {len(card.bands)} bands {', '.join(card.bands)}; the array has {c}")
+        raise BandError(
+            f"{card.id} codes the {len(card.bands)} bands {', '.join(card.bands)}; the array has {c}"
+        )
     return t, c, h, w
 
 
-def _check_units(array: AnyArray, options: EncodeOptions) -> None:
-    is_float = array.dtype.kind == "f"
+def _valid(tile: AnyArray, nodata: float | None, mask: BoolArray | None) -> BoolArray:
+    """[T, C, H, W]: pixels that are neither nodata nor NaN nor masked by the caller."""
+    if mask is None:
+        return valid_mask(tile, nodata)
+    given = np.asarray(mask, bool)
+    if given.ndim == tile.ndim - 1 and given.shape[0] == tile.shape[1]:
+        given = given[None]
+    try:
+        given = np.broadcast_to(given, tile.shape)
+    except ValueError as error:
+        raise InputError(f"the mask is {given.shape}, the array {tile.shape}") from error
+    if tile.dtype.kind == "f":  # whatever lies under the mask, infinity too, is of no interest
+        tile = np.where(given, tile, tile.dtype.type(np.nan))
+    return given & valid_mask(tile, nodata)
+
+
+def _check_range(dn: Float, usable: BoolArray, dtype: np.dtype[Any]) -> None:
+    """Symbols stay far inside 32 bits up to MAX_DN; beyond, pixels would be lost without a word."""
+    if dtype.itemsize <= 2:
+        return
+    low, high = dn.min(where=usable, initial=0), dn.max(where=usable, initial=0)
+    if max(-low, high) > MAX_DN:
+        raise UnitsError(f"values of {low:g} to {high:g} DN; digital numbers are within +-{MAX_DN}")
+
+
+def _check_units(tile: AnyArray, valid: BoolArray, options: EncodeOptions) -> None:
+    is_float = tile.dtype.kind == "f"
     if options.scale is not None and not is_float:
-        raise UnitsError(f"scale is for float input; the array is {array.dtype}: leave scale out")
-    if options.scale is None and is_float and looks_like_reflectance(array):
-        raise UnitsError("values look like reflectance (0 to 1), digital numbers are expected; state scale=10000")
+        raise UnitsError(f"scale is for float input; the array is {tile.dtype}: leave scale out")
+    if options.scale is None and is_float and looks_like_reflectance(tile, valid):
+        raise UnitsError(
+            "values look like reflectance (0 to 1), digital numbers are expected; state scale=10000"
+        )
 
 
 def _stated_nodata(tile: AnyArray, valid: BoolArray, options: EncodeOptions) -> float | int | None:
     nodata = options.nodata
     if nodata is None and not valid.all():
         if tile.dtype.kind != "f":
-            raise InputError("a mask is given for integers, but no nodata value to put under it; state nodata")
+            raise InputError(
+                "a mask is given for integers, but no nodata value to put under it; state nodata"
+            )
         return float("nan")
     if nodata is not None and tile.dtype.kind != "f":
         info = np.iinfo(tile.dtype)
@@ -245,56 +277,95 @@ def _stated_nodata(tile: AnyArray, valid: BoolArray, options: EncodeOptions) -> 
                 return None
             raise InputError(f"nodata {nodata} is no value of {tile.dtype}")
         return int(nodata)
-    return nodata
+    if nodata is None:
+        return None
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite, there as in the array
+        return float(tile.dtype.type(nodata))
 
 
-# --- decoder --------------------------------------------------------------------------------------------------
+# --- decoder ------------------------------------------------------------------------------------------------
 
 
-def decode_symbols(stream: codestream.Codestream, model: LoadedModel) -> Symbols:
-    """Symbols [T, M, h * w] of a codestream, checked against their CRC; integers only."""
+def _decode(stream: codestream.Codestream) -> AnyArray:
+    header = stream.header
+    model = load_fingerprint(header.fingerprint)
+    frames = decode_frames(stream, model)
+    restorer = _Restorer.of(stream)
+    out = np.empty(header.shape, header.dtype)
+    with torch.inference_mode():
+        for t, frame in enumerate(frames):
+            for top, strip in _synthesise(frame, header, model).strips():
+                restorer.put(out[t], strip.numpy(), t, top)
+    return out[0] if header.axes == 3 else out
+
+
+def decode_frames(stream: codestream.Codestream, model: LoadedModel) -> list[Frame]:
+    """What is coded of each timestep, checked against its CRC; integers only."""
+    _check_bands(stream.header, model)
     t, _, rows, cols = stream.header.shape
     n = (padded_size(rows, STRIDE) // STRIDE) * (padded_size(cols, STRIDE) // STRIDE)
     codestream.DEFAULT_LIMITS.check_symbols(t * model.prior.channels * n)
     sections = stream.sections
     decoder = SymbolDecoder(sections.get(SectionType.SYMBOLS, b""), sections.get(SectionType.ESCAPES, b""))
     steps = stream.header.quality_steps
-    symbols = np.stack([model.prior.decode(decoder, n, steps) for _ in range(t)])
+    frames = [model.prior.decode(decoder, n, steps) for _ in range(t)]
     decoder.finish()
-    codestream.check_symbols(stream.header, symbols)
-    return symbols
+    codestream.check_symbols_crc(stream.header, frames_crc(frames, model.prior.channels))
+    return frames
 
 
-def _dequantise(symbols: Symbols, header: Header, model: LoadedModel) -> Float:
-    """Symbols [T, M, n] -> y_hat [T, M, h, w]."""
+def _check_bands(header: Header, model: LoadedModel) -> None:
+    """Raise `MalformedHeader` unless the tile has the bands that its model codes (R36)."""
+    found, expected = header.shape[1], len(model.card.bands)
+    if found != expected:
+        raise MalformedHeader(f"bands: found {found}, the model codes {expected} (R36)")
+
+
+def _synthesise(frame: Frame, header: Header, model: LoadedModel) -> Reconstruction:
+    """The padded image of one timestep, to be asked for its strips."""
     rows, cols = (padded_size(side, STRIDE) // STRIDE for side in header.shape[2:])
-    y_hat = symbols * _steps(model, header.quality_steps)[:, None]
-    return np.asarray(y_hat.reshape(*symbols.shape[:2], rows, cols), np.float32)
+    values = frame.symbols.astype(np.float32)
+    values *= _steps(model, header.quality_steps)[frame.channels, None]
+    axes = bases(frame.axes.counts, frame.axes.entries, model.prior.bands).astype(np.float32)
+    inference = model.inference(inference_dtype(CPU))
+    return inference.synthesis(
+        torch.from_numpy(values), torch.from_numpy(frame.channels), torch.from_numpy(axes), rows, cols
+    )
 
 
-def _synthesise(y_hat: Float, model: LoadedModel) -> Float:
-    """[n, T, M, h, w] -> [n, T, C, H', W'] in network units."""
-    flat = torch.from_numpy(y_hat.reshape(-1, *y_hat.shape[2:]))
-    with torch.inference_mode(), inference_autocast(flat.device):
-        x_hat = model.network.synthesis(flat.contiguous(memory_format=torch.channels_last))
-    return np.asarray(x_hat.float().contiguous().numpy().reshape(*y_hat.shape[:2], *x_hat.shape[1:]))
+@dataclass(frozen=True)
+class _Restorer:
+    """From DN to the array as it was given; mask, saturated: [T, C, H, W], None if there are none."""
+
+    header: Header
+    units: Units
+    mask: BoolArray | None
+    saturated: BoolArray | None
+
+    @classmethod
+    def of(cls, stream: codestream.Codestream) -> _Restorer:
+        header, sections = stream.header, stream.sections
+        units = unpack_units(sections[SectionType.UNITS]) if SectionType.UNITS in sections else Units()
+        masks = [
+            decode_mask(sections[kind], header.shape) if kind in sections else None
+            for kind in (SectionType.MASK, SectionType.SATURATED)
+        ]
+        return cls(header, units, masks[0], None if masks[1] is None else ~masks[1])
+
+    def put(self, out: AnyArray, dn: Float, t: int, top: int) -> None:
+        """Rows `top` and following of timestep t, [C, h, W'], DN, into out [C, H, W]."""
+        place = (slice(None), slice(top, top + dn.shape[1]))
+        rows, cols = out[place].shape[1:]
+        values = dn[:, :rows, :cols]
+        if not self.units.plain:
+            values = self.units.from_dn(values)
+        if self.saturated is not None:
+            values[self.saturated[(t, *place)]] = SATURATED_DN
+        mask = None if self.mask is None else self.mask[(t, *place)]
+        out[place] = restore(values, out.dtype, mask, self.header.nodata)
 
 
-def _restore(x_hat: Float, stream: codestream.Codestream) -> AnyArray:
-    """Network units [T, C, H', W'] -> the array as it was given."""
-    header, sections = stream.header, stream.sections
-    rows, cols = header.shape[2:]
-    units = unpack_units(sections[SectionType.UNITS]) if SectionType.UNITS in sections else Units()
-    dn = to_dn(x_hat[..., :rows, :cols], MEANS, STDS)
-    mask = decode_mask(sections[SectionType.MASK], header.shape) if SectionType.MASK in sections else None
-    values = units.from_dn(dn)
-    if SectionType.SATURATED in sections:
-        values[~decode_mask(sections[SectionType.SATURATED], header.shape)] = SATURATED_DN
-    out = restore(values, np.dtype(header.dtype), mask, header.nodata)
-    return out[0] if header.axes == 3 else out
-
-
-# --- both -----------------------------------------------------------------------------------------------------
+# --- both ---------------------------------------------------------------------------------------------------
 
 
 def _steps(model: LoadedModel, quality_steps: int) -> Float:
@@ -308,18 +379,3 @@ def _lambda(model: LoadedModel, quality_steps: int) -> float:
     """Bits that a unit of summed, weighted squared error is worth at a quality."""
     low, high = model.card.details["lmbda"]
     return float(low * (high / low) ** (quality_steps / MAX_QUALITY))
-
-
-def _in_groups(items: Sequence[T], keys: Iterable[Any], run: Callable[[list[T]], list[R]]) -> list[R]:
-    """Run on batches of items with equal keys (whose last two entries are H and W); results in order."""
-    groups: dict[Any, list[int]] = {}
-    for i, key in enumerate(keys):
-        groups.setdefault(key, []).append(i)
-    out: dict[int, R] = {}
-    for key, members in groups.items():
-        shape = key[-1] if isinstance(key[-1], tuple) else key
-        size = max(1, BATCH_PIXELS // (shape[0] * shape[-2] * shape[-1]))
-        for at in range(0, len(members), size):
-            batch = members[at : at + size]
-            out.update(zip(batch, run([items[i] for i in batch]), strict=True))
-    return [out[i] for i in range(len(items))]

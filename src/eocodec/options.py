@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import numbers
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eocodec.codestream.units_section import MAX_DN, MAX_SCALE, MIN_SCALE
 from eocodec.errors import InputError
 
 DEFAULT_MODEL = "tec-fp"
@@ -30,12 +31,14 @@ class EncodeOptions:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.quality, (int, float)) and 0 <= self.quality <= 100):
+        if not (isinstance(self.quality, numbers.Real) and 0 <= self.quality <= 100):
             raise InputError(f"quality must be between 0 and 100, not {self.quality!r}")
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+        if not (self.nodata is None or isinstance(self.nodata, numbers.Real)):
+            raise InputError(f"nodata must be a number or None, not {self.nodata!r}")
+        if self.scale is not None and not MIN_SCALE <= self.scale <= MAX_SCALE:
             raise InputError(f"scale must be a positive number (10000 for reflectance), not {self.scale!r}")
-        if not math.isfinite(self.offset):
-            raise InputError(f"offset must be a finite number of DN, not {self.offset!r}")
+        if not abs(self.offset) <= MAX_DN:
+            raise InputError(f"offset must be a number of DN, at most {MAX_DN}, not {self.offset!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

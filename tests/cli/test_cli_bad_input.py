@@ -175,7 +175,7 @@ def test_memory_that_runs_out(monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("eocodec.interop.store._read_tiles", fail)
+    monkeypatch.setattr("eocodec.interop.scene._read_tiles", fail)
     mentions(refused("encode", "a.tif", "a.tec"), "out of memory", "--tile")
 
 
@@ -198,6 +198,6 @@ def test_debug_shows_the_traceback_as_well(arguments):
 def test_an_error_of_ours_in_the_program_is_not_hidden(monkeypatch):
     """Only what is raised on purpose becomes one line; a defect must show itself."""
     write_stack("a.tif", smooth_scene(20, 20))
-    monkeypatch.setattr("eocodec.interop.store._read_tiles", lambda *_: np.zeros(3)[7])
+    monkeypatch.setattr("eocodec.interop.scene._read_tiles", lambda *_: np.zeros(3)[7])
     assert isinstance(CliRunner().invoke(cli, ["encode", "a.tif", "a.tec"]).exception, IndexError)
     assert list(contents()) == ["a.tif"]

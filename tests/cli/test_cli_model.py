@@ -39,7 +39,8 @@ def scene(tmp_path):
     return write_stack(tmp_path / "a.tif", pixels, nodata=0)
 
 
-def test_there_and_back_in_another_process(scene, tmp_path):
+def test_there_and_back_in_another_process(scene, tmp_path, monkeypatch):
+    monkeypatch.setenv("EOCODEC_PRECISION", "float32")
     run("encode", scene, tmp_path / "a.tec", "--quality", 60, "--tile", 96)
     assert json.loads(run("validate", tmp_path / "a.tec", "--json").output)["ok"]
     run("decode", tmp_path / "a.tec", tmp_path / "here.tif")

@@ -71,7 +71,7 @@ def test_the_helper_makes_a_sound_header():
 def test_field_names_are_those_of_the_dataclass_and_directory():
     names = {field.name for field in FIELDS} - {"flags", "timesteps", "bands", "rows", "cols"}
     names -= {"payload_crc", "directory"}
-    assert names == {field.name for field in dataclasses.fields(Header)} - {"shape"}
+    assert names == {field.name for field in dataclasses.fields(Header)} - {"shape", "axes"}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_r27_header_varints_are_shortest():
         read(MAGIC + b"\0\xaf\x80\0" + bytes(64))
 
 
-@pytest.mark.parametrize("flags", [0x02, 0x80, 0xFE])
+@pytest.mark.parametrize("flags", [0x04, 0x80, 0xFC])
 def test_r07_reserved_flags(flags):
     with pytest.raises(MalformedHeader, match="R7"):
         read(seal(fields(flags=flags)))
@@ -239,6 +239,16 @@ def test_r12_limits_can_be_changed():
     assert read_header(seal(fields(shape=shape)), limits).shape == shape
 
 
+def test_r41_three_axes_are_one_timestep():
+    assert read_header(seal(fields(flags=2))).axes == 3
+    assert read_header(seal(fields(shape=(2, 2, 3, 4)))).axes == 4
+    with pytest.raises(MalformedHeader, match="R41"):
+        read(seal(fields(flags=2, shape=(2, 2, 3, 4))))
+    for axes, timesteps in ((3, 2), (2, 1), (5, 1)):
+        with pytest.raises(MalformedHeader, match="R41"):
+            Header(FINGERPRINT, (timesteps, 12, 8, 8), "uint16", 0, axes=axes)
+
+
 def test_values_that_no_field_holds():
     for change in ({"fingerprint": b"short"}, {"symbols_crc": 2**32}, {"quality_steps": -1}):
         with pytest.raises(MalformedHeader):
@@ -260,20 +270,24 @@ def headers(draw):
     else:
         value = st.integers(np.iinfo(dtype).min, np.iinfo(dtype).max)
     size = st.integers(1, 600)
+    timesteps = draw(st.integers(1, 9))
     return Header(
         fingerprint=draw(st.binary(min_size=8, max_size=8)),
-        shape=(draw(st.integers(1, 9)), draw(st.integers(1, 150)), draw(size), draw(size)),
+        shape=(timesteps, draw(st.integers(1, 150)), draw(size), draw(size)),
         dtype=name,
         quality_steps=draw(st.integers(0, 10_000)),
         symbols_crc=draw(st.integers(0, 2**32 - 1)),
         nodata=draw(st.none() | value),
+        axes=draw(st.sampled_from([3, 4])) if timesteps == 1 else 4,
     )
 
 
 @settings(deadline=None)
 @given(headers(), st.binary(max_size=300), st.binary(max_size=20), st.binary(max_size=20))
 def test_round_trip(header, symbols, escapes, mask):
-    contents = {SectionType.MASK: mask, SectionType.SYMBOLS: symbols, SectionType.ESCAPES: escapes}
+    contents = {SectionType.SYMBOLS: symbols, SectionType.ESCAPES: escapes}
+    if header.nodata is not None:
+        contents = {SectionType.MASK: mask, **contents}
     data = write(header, [Section(kind, content) for kind, content in contents.items()])
     codestream = read(data)
     assert codestream.header == header

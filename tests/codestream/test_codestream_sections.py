@@ -30,9 +30,10 @@ SYMBOLS = np.array([[3, -1], [0, 70]])
 HEADER = Header(bytes(range(8)), (1, 12, 300, 256), "uint16", 5025, symbols_crc(SYMBOLS), nodata=0)
 SECTIONS = [
     Section(SectionType.MASK, b"\x01mask"),
-    Section(SectionType.TABLES, b"tables"),
     Section(SectionType.SYMBOLS, b"some symbols"),
     Section(SectionType.ESCAPES, b"\x0b\x02"),
+    Section(SectionType.UNITS, b"units"),
+    Section(SectionType.SATURATED, b"saturated"),
 ]
 DATA = write(HEADER, SECTIONS)
 
@@ -71,6 +72,7 @@ def test_r14_ascending_ids(kinds):
 
 RESERVED = [
     SectionType.REFERENCES,
+    SectionType.TABLES,
     SectionType.HYPER,
     SectionType.EDGES,
     SectionType.TOKENS,
@@ -97,12 +99,11 @@ def test_r16_unknown_ancillary_section_is_skipped():
     assert read(data).skipped == (0x05, 0x7F)
 
 
-@pytest.mark.parametrize("kind", [SectionType.TABLES, SectionType.ESCAPES])
-def test_r17_sections_that_need_symbols(kind):
+def test_r17_escapes_need_symbols():
     with pytest.raises(MalformedSection, match="R17"):
-        read(assemble((SectionType.MASK, b"x"), (kind, b"x")))
+        read(assemble((SectionType.MASK, b"x"), (SectionType.ESCAPES, b"x")))
     with pytest.raises(MalformedSection, match="R17"):
-        write(HEADER, [Section(kind, b"x")])
+        write(HEADER, [Section(SectionType.ESCAPES, b"x")])
 
 
 def test_r18_limits_of_sections():
@@ -175,6 +176,31 @@ def test_r31_number_of_symbols():
     DEFAULT_LIMITS.check_symbols(DEFAULT_LIMITS.max_symbols)
     with pytest.raises(LimitExceeded, match="R31"):
         DEFAULT_LIMITS.check_symbols(DEFAULT_LIMITS.max_symbols + 1)
+
+
+def with_right_crc(data: bytes) -> bytes:
+    """A changed codestream whose header CRC fits again."""
+    end = data[9] - 4
+    return data[:end] + crc32c(data[:end]).to_bytes(4, "little") + data[end + 4 :]
+
+
+def test_r34_a_mask_needs_nodata():
+    without = dataclasses.replace(HEADER, nodata=None)
+    with pytest.raises(MalformedSection, match="R34"):
+        write(without, [Section(SectionType.MASK, b"\0")])
+    stored = write(without, [Section(0x01, b"\0")]).replace(b"\1\1\1", b"\1\x81\1")
+    with pytest.raises(MalformedSection, match="R34"):
+        read(with_right_crc(stored))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16"])
+def test_r35_saturated_pixels_need_a_wide_dtype(dtype):
+    header = dataclasses.replace(HEADER, dtype=dtype)
+    with pytest.raises(MalformedSection, match="R35"):
+        write(header, [Section(SectionType.SATURATED, b"\0")])
+    stored = write(header, [Section(0x0C, b"\0")]).replace(b"\1\x0c\1", b"\1\x8c\1")
+    with pytest.raises(MalformedSection, match="R35"):
+        read(with_right_crc(stored))
 
 
 def test_section_types_are_bytes():

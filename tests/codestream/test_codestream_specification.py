@@ -10,6 +10,7 @@ import pytest
 from eocodec import errors
 from eocodec.codestream import (
     DEFAULT_LIMITS,
+    MAX_QUALITY,
     SUPPORTED,
     Header,
     Section,
@@ -20,24 +21,20 @@ from eocodec.codestream import (
 )
 from eocodec.codestream.header import DTYPES, FIELDS
 from eocodec.coding import CdfTables, decode_channels, encode_channels, symbols_crc
+from eocodec.entropy import prior
+from eocodec.entropy.axes import GRID
+from eocodec.entropy.family import SCALES, SHAPES
+from eocodec.nn.spectral import RING_EDGES, RINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "codestream.md").read_text(encoding="utf-8")
 RULES = [int(number) for number in re.findall(r"^- \*\*R(\d+)\*\*", TEXT, flags=re.MULTILINE)]
-TESTS = "".join(
-    path.read_text(encoding="utf-8")
-    for name in ("coding", "codestream")
-    for path in (ROOT / "tests" / name).glob("*.py")
-)
-CODE = "".join(
-    path.read_text(encoding="utf-8")
-    for name in ("coding", "codestream")
-    for path in (ROOT / "src" / "eocodec" / name).glob("*.py")
-)
+TESTS = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+CODE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
 
 
 def test_rules_are_numbered_without_holes():
-    assert sorted(RULES) == list(range(1, 32))
+    assert sorted(RULES) == list(range(1, 44))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -74,6 +71,34 @@ def test_section_types():
     rows = re.findall(r"^\| (0x\w\w) \| (\w+) \| (reserved)?", section_of("Sections"), flags=re.MULTILINE)
     assert {int(code, 16): name for code, name, _ in rows} == {kind.value: kind.name for kind in SectionType}
     assert {int(code, 16) for code, _, reserved in rows if not reserved} == set(SUPPORTED)
+
+
+def test_numbers_of_the_factorized_prior():
+    text = " ".join(section_of("Factorized prior").split())
+    radii = ", ".join(f"{edge:g}" for edge in RING_EDGES).rsplit(", ", 1)
+    for stated in (
+        f"in {RINGS} *rings*",
+        f"among {radii[0]} and {radii[1]} that",
+        f"| `count_tables` | {RINGS} tables",
+        f"| `entry_scale` | `[{RINGS}, E]` |",
+        f"table `{SCALES} * {prior.ENTRY_SHAPE} + entry_scale[r][e]`",
+        f"within +-{GRID}.",
+        f"entries divided by {GRID}",
+        f"| `family` | {len(SHAPES) * SCALES} tables; number = {SCALES} * shape + scale, "
+        f"shapes 0 to {len(SHAPES) - 1}, scales 0 to {SCALES - 1} |",
+        f"| `delta_tables` | {prior.CONTEXTS} tables |",
+        f"| `shape_tables` | {len(SHAPES)} tables |",
+        f"min(max(at(default_scale) + s, 0), {SCALES - 1})",
+        f"table `d[c] // {prior.CONTEXT_WIDTH}` of `delta_tables`",
+        f"{prior.DEAD} says that the channel is *dead*",
+        f"table `{SCALES} * {prior.OFFSET_SHAPE} + at(offset_scale)[c]`",
+        f"table `{SCALES} * shape[c] + scale[c]` of `family`",
+        f"within +-{prior.MAX_SHIFT}.",
+        f"MUST be from 0 to {SCALES - 1}.",
+        f"MUST be from 0 to {len(SHAPES) - 1}.",
+    ):
+        assert stated in text
+    assert MAX_QUALITY == 10_000
 
 
 def test_limits():

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from eocodec.coding.crc import crc32c, symbols_crc
+from eocodec.coding.crc import SymbolsCrc, crc32c, symbols_crc
 
 
 def test_check_value_of_the_castagnoli_polynomial():
@@ -21,3 +22,22 @@ def test_strides_and_byte_order_do_not_matter():
     assert symbols_crc(np.asfortranarray(symbols)) == symbols_crc(symbols)
     assert symbols_crc(symbols.astype(">i4")) == symbols_crc(symbols)
     assert symbols_crc(symbols.T) != symbols_crc(symbols)
+
+
+def test_several_arrays_are_their_concatenation():
+    crc = SymbolsCrc()
+    crc.add(np.array([[1, -2], [3, 4]]))
+    crc.add(np.zeros(0, np.int32))
+    crc.add(np.array([70000]))
+    assert crc.value == symbols_crc(np.array([1, -2, 3, 4, 70000]))
+
+
+@pytest.mark.parametrize("rows", [[], [0], [6], [0, 1, 2], [2, 3, 6], [0, 2, 4, 6], list(range(7))])
+@pytest.mark.parametrize("n", [1, 5, 40_000])
+def test_rows_of_zeros_are_not_needed(rows, n):
+    symbols = np.random.default_rng(0).integers(-9, 9, (len(rows), n)).astype(np.int32)
+    whole = np.zeros((7, n), np.int32)
+    whole[rows] = symbols
+    crc = SymbolsCrc()
+    crc.add_rows(symbols, np.array(rows, np.int64), 7)
+    assert crc.value == symbols_crc(whole)

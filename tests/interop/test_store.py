@@ -70,7 +70,7 @@ def test_neighbouring_tiles_go_through_the_network_together(standin, target):
 
 
 def test_sizes_in_one_call_are_bounded(standin, target, monkeypatch):
-    monkeypatch.setattr("eocodec.interop.store.PIXELS_PER_BATCH", 3 * 32 * 32)
+    monkeypatch.setattr("eocodec.interop.scene.PIXELS_PER_BATCH", 3 * 32 * 32)
     write_store(target, in_memory(smooth_scene(64, 130)), LOSSLESS, tile=32)
     assert standin.calls == [3, 2, 3, 2]
 

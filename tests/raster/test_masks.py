@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eocodec.errors import CodestreamError, InputError, MalformedHeader, TrailingBytes, Truncated
+from eocodec.errors import CodestreamError, InputError, MalformedSection, TrailingBytes, Truncated
 from eocodec.raster import mask_layouts
 from eocodec.raster.masks import decode_mask, encode_mask, valid_mask
 
@@ -204,7 +204,7 @@ CODED_SHAPES = {
 def test_truncation_anywhere_is_named(name: str) -> None:
     data = CODED[name]
     for size in range(1, len(data)):
-        with pytest.raises((Truncated, MalformedHeader)):
+        with pytest.raises((Truncated, MalformedSection)):
             decode_mask(data[:size], CODED_SHAPES[name])
 
 
@@ -247,7 +247,7 @@ def test_bombs_stop_at_the_size_of_the_mask(use_lzma: bool) -> None:
     flags = 0b0000_0010 | (0x80 if use_lzma else 0)
     tracemalloc.start()
     try:
-        with pytest.raises(MalformedHeader, match="more than"):
+        with pytest.raises(MalformedSection, match="more than"):
             decode_mask(bytes([flags]) + bomb, (1, 1, 64, 64))
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
@@ -282,5 +282,5 @@ MALFORMED = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_bodies_are_named(name: str) -> None:
-    with pytest.raises((MalformedHeader, Truncated) if name.startswith("no layout") else MalformedHeader):
+    with pytest.raises((MalformedSection, Truncated) if name.startswith("no layout") else MalformedSection):
         decode_mask(MALFORMED[name], (1, 1, 4, 4))

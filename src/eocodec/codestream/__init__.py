@@ -11,7 +11,7 @@ from eocodec.codestream.header import (
 )
 from eocodec.codestream.info import info
 from eocodec.codestream.limits import DEFAULT_LIMITS, Limits
-from eocodec.codestream.reader import Codestream, check_symbols, read, read_header
+from eocodec.codestream.reader import Codestream, check_symbols, check_symbols_crc, read, read_header
 from eocodec.codestream.sections import SUPPORTED, Section, SectionType
 from eocodec.codestream.validate import Report, validate
 from eocodec.codestream.writer import write
@@ -31,6 +31,7 @@ __all__ = [
     "Section",
     "SectionType",
     "check_symbols",
+    "check_symbols_crc",
     "info",
     "parse_layout",
     "read",

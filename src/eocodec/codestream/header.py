@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eocodec.codestream.limits import DEFAULT_LIMITS, Limits
-from eocodec.codestream.sections import SectionEntry, check_order
+from eocodec.codestream.sections import SectionEntry, check_context, check_order
 from eocodec.coding.crc import CRC_BYTES, crc32c
 from eocodec.coding.varint import read_varint, write_varint
 from eocodec.errors import BadMagic, ChecksumMismatch, MalformedHeader, Truncated, UnsupportedVersion
@@ -65,7 +65,7 @@ class Header:
         if len(self.shape) != 4:
             raise MalformedHeader(f"shape: found {self.shape}, expected (T, C, H, W)")
         if self.axes not in (3, 4) or (self.axes == 3 and self.shape[0] != 1):
-            raise MalformedHeader(f"axes: found {self.axes} for shape {self.shape} (R7)")
+            raise MalformedHeader(f"axes: found {self.axes} for shape {self.shape} (R41)")
 
     @property
     def quality(self) -> float:
@@ -209,6 +209,7 @@ def pack_header(header: Header, payload_crc: int, directory: list[tuple[int, int
     values |= {"nodata": header.nodata, "symbols_crc": header.symbols_crc, "payload_crc": payload_crc}
     values["directory"] = directory
     _check_values(values)
+    _check_context(values)
     body = b"".join(field.pack(values) for field in FIELDS)
     fixed = len(MAGIC) + 1 + len(body) + CRC_BYTES
     length = next(fixed + size for size in range(1, 4) if len(write_varint(fixed + size)) == size)
@@ -221,7 +222,7 @@ def _flags(header: Header) -> int:
 
 
 def parse_layout(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Layout:
-    """Parse and check everything up to the end of the header (R1 - R14, R17, R18).
+    """Parse and check everything up to the end of the header (R1 - R14, R17, R18, R34, R35).
 
     Parameters
     ----------
@@ -252,6 +253,7 @@ def _make_layout(values: Mapping[str, Any], length: int, limits: Limits) -> Layo
     limits.check_shape(shape)
     limits.check_sections([size for _, size in values["directory"]])
     check_order([kind for kind, _ in values["directory"]])
+    _check_context(values)
     entries = []
     offset = length
     for kind, size in values["directory"]:
@@ -297,6 +299,12 @@ def _check_values(values: Mapping[str, Any]) -> None:
         raise MalformedHeader(
             f"quality_steps: found {values['quality_steps']}, expected <= {MAX_QUALITY} (R10)"
         )
+
+
+def _check_context(values: Mapping[str, Any]) -> None:
+    kinds = [kind for kind, _ in values["directory"]]
+    holds_saturated = np.can_cast(np.uint16, _dtype_name(values["dtype"]))
+    check_context(kinds, nodata=values["nodata"] is not None, holds_saturated=holds_saturated)
 
 
 def _dtype_name(code: int) -> str:

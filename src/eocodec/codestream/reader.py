@@ -77,7 +77,11 @@ def check_symbols(header: Header, symbols: IntArray) -> None:
     ----------
     symbols : any shape, the decoded integers in the order that the model defines
     """
-    found = symbols_crc(symbols)
+    check_symbols_crc(header, symbols_crc(symbols))
+
+
+def check_symbols_crc(header: Header, found: int) -> None:
+    """Raise `ChecksumMismatch` unless the CRC `found` of decoded symbols is the header's (R30)."""
     if found != header.symbols_crc:
         expected = f"{header.symbols_crc:08x}"
         raise ChecksumMismatch(f"symbols_crc: found {found:08x}, expected {expected} (R30)")

@@ -86,6 +86,20 @@ def check_order(kinds: Sequence[int]) -> None:
         raise MalformedSection(f"section {section_name(alone[0])}: stands without symbols (R17)")
 
 
+def check_context(kinds: Sequence[int], *, nodata: bool, holds_saturated: bool) -> None:
+    """Raise `MalformedSection` where the header rules a section out.
+
+    Parameters
+    ----------
+    nodata : whether the header states a value for pixels outside the mask (R34)
+    holds_saturated : whether the array's dtype has the value 65535 (R35)
+    """
+    if SectionType.MASK in kinds and not nodata:
+        raise MalformedSection("section mask: stands without nodata in the header (R34)")
+    if SectionType.SATURATED in kinds and not holds_saturated:
+        raise MalformedSection("section saturated: the dtype cannot hold 65535 (R35)")
+
+
 def check_known(kinds: Sequence[int], supported: Collection[int] = SUPPORTED) -> None:
     """Raise `UnknownSection` for a critical type outside `supported` (R15)."""
     for kind in kinds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from dataclasses import dataclass
 
@@ -14,6 +13,8 @@ from eocodec.types import AnyArray, FloatArray
 
 _LAYOUT = struct.Struct("<Bdd")
 _FLAG_SCALED = 0x01
+MIN_SCALE, MAX_SCALE = 1e-12, 1e12  # so that neither direction leaves float32
+MAX_DN = 1 << 24  # float32 holds every integer up to it
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ class Units:
 
     def to_dn(self, values: AnyArray) -> NDArray[np.float32]:
         """Values as given -> DN, float32."""
-        dn = values.astype(np.float32)
-        if self.scale is not None:
-            dn *= np.float32(self.scale)
+        with np.errstate(over="ignore"):  # of nodata; what is infinite elsewhere, the caller refuses
+            dn = values.astype(np.float32)
+            if self.scale is not None:
+                dn *= np.float32(self.scale)
         if self.offset:
             dn += np.float32(self.offset)
         return dn
@@ -60,6 +62,6 @@ def unpack_units(data: bytes) -> Units:
     flags, scale, offset = _LAYOUT.unpack(data)
     if flags & ~_FLAG_SCALED or (not flags and scale != 1.0):
         raise MalformedSection(f"UNITS: found flags {flags:#04x} with scale {scale} (R32)")
-    if not (math.isfinite(scale) and scale > 0 and math.isfinite(offset)):
+    if not (MIN_SCALE <= scale <= MAX_SCALE and abs(offset) <= MAX_DN):
         raise MalformedSection(f"UNITS: found scale {scale}, offset {offset} (R32)")
     return Units(scale if flags else None, offset)

@@ -1,6 +1,6 @@
 """Entropy coding without torch: integer CDF tables, range coder, varints, CRC32C."""
 
-from eocodec.coding.crc import crc32c, symbols_crc
+from eocodec.coding.crc import SymbolsCrc, crc32c, symbols_crc
 from eocodec.coding.range_coder import (
     SymbolDecoder,
     SymbolEncoder,
@@ -16,6 +16,7 @@ __all__ = [
     "CdfTables",
     "SymbolDecoder",
     "SymbolEncoder",
+    "SymbolsCrc",
     "cost_bits",
     "crc32c",
     "decode_channels",

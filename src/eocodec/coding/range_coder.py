@@ -197,11 +197,13 @@ class SymbolDecoder:
             raise MalformedSection(f"SYMBOLS: invalid for table {table} (R26)") from error
         low = int(tables.first[table])
         escape = int(tables.sizes[table]) - 1
+        if not bins.size or int(bins.max()) < escape:
+            bins += np.int32(low)
+            return bins
         outside = np.flatnonzero(bins == escape)
-        symbols = bins + np.int32(low)
-        if outside.size:
-            symbols[outside] = _escaped(self._escapes.take(outside.size), low, escape)
-        return symbols
+        bins += np.int32(low)
+        bins[outside] = _escaped(self._escapes.take(outside.size), low, escape)
+        return bins
 
 
 def _escaped(codes: NDArray[np.uint64], low: int, escape: int) -> SymbolArray:

@@ -5,6 +5,7 @@ It follows docs/codestream.md, "Entropy coding", line by line, and is written to
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,7 +38,7 @@ class RangeState:
         if quantile >= 1 << CODER_PRECISION:
             raise MalformedSection("SYMBOLS: the stream leaves the coder's interval (R26)")
         target = quantile >> (CODER_PRECISION - PRECISION)
-        found = int(np.searchsorted(cdf, target, side="right")) - 1
+        found = bisect_right(cdf, target) - 1
         self._narrow(unit << (CODER_PRECISION - PRECISION), cdf[found], cdf[found + 1])
         return found
 
@@ -50,43 +51,62 @@ class RangeState:
             self._point = (self._point << WORD_BITS) % STATE | next(self._words)
 
 
-def decode_symbols_reference(
-    stream: bytes, escapes: bytes, table_index: IntArray, tables: CdfTables
-) -> NDArray[np.int32]:
-    """The same as `range_coder.decode_symbols`, symbol by symbol, without constriction.
+class ReferenceDecoder:
+    """`range_coder.SymbolDecoder` symbol by symbol: reads the groups of one stream, one after the other.
 
     Parameters
     ----------
     stream, escapes : contents of the sections SYMBOLS and ESCAPES
-    table_index : [n], integers
-
-    Returns
-    -------
-    symbols : [n], int32
 
     Raises
     ------
-    MalformedSection, Truncated, TrailingBytes, TableError : as `decode_symbols`
+    MalformedSection, Truncated, TrailingBytes, TableError : as `SymbolDecoder`
     """
-    if stream.endswith(b"\0"):
-        raise MalformedSection("SYMBOLS: the stream ends in a zero byte (R25)")
-    index = tables.checked_index(table_index).tolist()
-    cdfs = [tables.table(number).tolist() for number in range(tables.count)]
-    state = RangeState(stream)
-    symbols = [0] * len(index)
-    offset = 0
-    for position in sorted(range(len(index)), key=lambda place: (index[place], place)):
-        table = index[position]
-        lowest = int(tables.first[table])
-        found = state.decode_bin(cdfs[table])
-        escape = len(cdfs[table]) - 2
-        symbols[position] = lowest + found
-        if found == escape:
-            code, offset = read_varint(escapes, offset)
-            symbols[position] = _escaped_symbol(code, lowest, lowest + escape - 1)
-    if offset != len(escapes):
-        raise TrailingBytes(f"ESCAPES: {len(escapes) - offset} bytes after the last value (R29)")
-    return np.array(symbols, dtype=np.int32)
+
+    def __init__(self, stream: bytes, escapes: bytes) -> None:
+        if stream.endswith(b"\0"):
+            raise MalformedSection("SYMBOLS: the stream ends in a zero byte (R25)")
+        self._state = RangeState(stream)
+        self._escapes = escapes
+        self._offset = 0
+
+    def decode(self, table_index: IntArray, tables: CdfTables) -> NDArray[np.int32]:
+        """Next group, [n] int32, each symbol with its own table."""
+        index = tables.checked_index(table_index).tolist()
+        cdfs = {table: tables.table(table).tolist() for table in set(index)}
+        symbols = [0] * len(index)
+        for position in sorted(range(len(index)), key=lambda place: (index[place], place)):
+            table = index[position]
+            symbols[position] = self._decode_one(cdfs[table], int(tables.first[table]))
+        return np.array(symbols, dtype=np.int32)
+
+    def decode_channels(self, table_index: IntArray, n: int, tables: CdfTables) -> NDArray[np.int32]:
+        """Next group, [channels, n] int32, a table for each channel."""
+        return self.decode(np.repeat(table_index, n), tables).reshape(-1, n)
+
+    def finish(self) -> None:
+        """Raise `TrailingBytes` if escape values are left over."""
+        if self._offset != len(self._escapes):
+            left = len(self._escapes) - self._offset
+            raise TrailingBytes(f"ESCAPES: {left} bytes after the last value (R29)")
+
+    def _decode_one(self, cdf: list[int], lowest: int) -> int:
+        found = self._state.decode_bin(cdf)
+        escape = len(cdf) - 2
+        if found < escape:
+            return lowest + found
+        code, self._offset = read_varint(self._escapes, self._offset)
+        return _escaped_symbol(code, lowest, lowest + escape - 1)
+
+
+def decode_symbols_reference(
+    stream: bytes, escapes: bytes, table_index: IntArray, tables: CdfTables
+) -> NDArray[np.int32]:
+    """`range_coder.decode_symbols` without constriction: [n] int32, and its errors."""
+    decoder = ReferenceDecoder(stream, escapes)
+    symbols = decoder.decode(table_index, tables)
+    decoder.finish()
+    return symbols
 
 
 def _escaped_symbol(code: int, lowest: int, highest: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class CdfTables:
         """Number of tables."""
         return int(self.first.size)
 
-    @property
+    @cached_property
     def sizes(self) -> NDArray[np.int64]:
         """[n], int64: bins of each table, its escape included."""
         return np.diff(self.start) - 1

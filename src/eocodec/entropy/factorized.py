@@ -6,6 +6,8 @@ buffer names and shapes are those of the published checkpoints, so that they loa
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,7 +35,7 @@ class EntropyBottleneck(nn.Module):
         self.biases = nn.ParameterList()
         self.factors = nn.ParameterList()
         scale = INIT_SCALE ** (1 / (len(FILTERS) - 1))
-        for i, (fan_in, fan_out) in enumerate(zip(FILTERS[:-1], FILTERS[1:], strict=True)):
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(FILTERS)):
             start = torch.log(torch.expm1(torch.tensor(1 / scale / fan_out)))
             self.matrices.append(nn.Parameter(start.expand(channels, fan_out, fan_in).clone()))
             self.biases.append(nn.Parameter(torch.rand(channels, fan_out, 1) - 0.5))

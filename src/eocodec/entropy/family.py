@@ -1,7 +1,7 @@
 """The family of integer tables of the factorized prior: generalised Gaussians over shapes and scales.
 
-A table is chosen per tile and channel (`entropy/side.py`), so the family has to cover what latents look like,
-not to know any channel. It is computed once, when weights are exported, and stored as integers with them.
+A table is chosen per tile and channel (`entropy/prior.py`), so the family has to cover what latents look
+like, not to know any channel. It is computed once, when weights are exported, and stored with them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def index_of(mean_abs: NDArray[np.floating]) -> NDArray[np.float64]:
 def _upper_tail(x: NDArray[np.float64], shape: float, mean_abs: float) -> NDArray[np.float64]:
     """P(X > x), x >= 0, of a generalised Gaussian with E|X| = mean_abs, by numerical integration."""
     alpha = mean_abs * math.gamma(1 / shape) / math.gamma(2 / shape)
-    # t = (x / alpha)^shape is Gamma(1 / shape) distributed: integrate its density over s = t^(1/4), which is smooth
+    # t = (x / alpha)^shape is Gamma(1 / shape) distributed: integrate its density over s = t^(1/4): smooth
     s = np.linspace(0.0, 80.0**0.25, 20001)
     density = 4 * s ** (4 / shape - 1) * np.exp(-(s**4)) / math.gamma(1 / shape)
     steps = (density[1:] + density[:-1]) * 0.5 * np.diff(s)
@@ -47,7 +47,7 @@ def _upper_tail(x: NDArray[np.float64], shape: float, mean_abs: float) -> NDArra
 
 def _pmf(shape: float, mean_abs: float) -> tuple[NDArray[np.float64], int]:
     """Masses of symbols -K .. K and the escape; K."""
-    edges = np.arange(MAX_HALF_WIDTH + 1) + 0.5 + DEAD_ZONE
+    edges = np.arange(MAX_HALF_WIDTH + 1, dtype=np.float64) + (0.5 + DEAD_ZONE)
     upper = _upper_tail(edges, shape, mean_abs)  # P(symbol > k), k = 0, 1, ...
     beyond = np.flatnonzero(upper < TAIL)
     half = max(int(beyond[0]) if beyond.size else MAX_HALF_WIDTH, 1)

@@ -1,22 +1,27 @@
 """The factorized prior in integers: which table every channel of a tile uses, chosen, coded and decoded.
 
-Per tile the encoder states a shift for all channels, then for every channel a scale relative to the model's
-default at that quality (or that the channel is dead: all zero), its shape, and for the first few channels an
-offset. Everything is coded by small integer tables stored with the weights, in the same stream as the
-latents (docs/codestream.md, "Factorized prior"). Integers only on the decoding side.
+Per tile the encoder states the tile's spectral axes (`entropy/axes.py`), a shift for all channels, then for
+every channel a scale relative to the model's default at that quality (or that the channel is dead: all
+zero), its shape, and for the first few channels an offset. Everything is coded by small integer tables
+stored with the weights, in the same stream as the latents (docs/codestream.md, "Factorized prior"). Integers
+only on the decoding side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from eocodec.codestream import MAX_QUALITY
+from eocodec.coding.crc import SymbolsCrc
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.coding.tables import CdfTables, cost_bits
+from eocodec.entropy.axes import GRID, entry_count
 from eocodec.entropy.family import MAX_HALF_WIDTH, SCALES, SHAPES
 from eocodec.errors import MalformedSection
 
@@ -26,11 +31,44 @@ MAX_SHIFT = 24
 CONTEXT_WIDTH = 6  # default scale indices that share a table of deltas
 CONTEXTS = SCALES // CONTEXT_WIDTH + 1
 OFFSET_SHAPE = len(SHAPES) - 1  # offsets are coded as Gaussian
+ENTRY_SHAPE = 3  # entries of axes about as Laplace
+_INT32_MAX = 2**31 - 1
 _NARROW = 24  # half width of the dense histogram that most channels fit in
 _ESCAPE_VALUE_BITS = 14.0  # of the escape list, per value; typical
 
 Symbols = NDArray[np.int32]
 Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The stated axes of one tile: counts [rings]; entries [rings, E], zero where not stated; int32."""
+
+    counts: NDArray[np.int32]
+    entries: Symbols
+
+
+@dataclass(frozen=True)
+class Frame:
+    """All that is coded of one timestep.
+
+    channels : [L], int64, ascending; all others are zero
+    symbols : [L, n], int32, of these channels, offsets included; axes : of the tile
+    """
+
+    channels: Index
+    symbols: Symbols
+    axes: Axes
+
+
+def frames_crc(frames: Sequence[Frame], channels: int) -> int:
+    """`symbols_crc` of each timestep's counts, entries and symbols [channels, n]."""
+    crc = SymbolsCrc()
+    for frame in frames:
+        crc.add(frame.axes.counts)
+        crc.add(frame.axes.entries)
+        crc.add_rows(frame.symbols, frame.channels, channels)
+    return crc.value
 
 
 @dataclass(frozen=True)
@@ -66,6 +104,8 @@ class FactorizedPrior:
     shift_table : 1 table over -MAX_SHIFT .. MAX_SHIFT
     delta_tables : CONTEXTS tables over DEAD .. MAX_DELTA
     shape_tables : one table for every default shape over 0 .. shapes - 1
+    count_tables : one table a ring over 0 .. bands - 1: how many axes are stated
+    entry_scale : [rings, E], int64, family scale that codes each entry of an axis
     """
 
     family: CdfTables
@@ -75,17 +115,25 @@ class FactorizedPrior:
     shift_table: CdfTables
     delta_tables: CdfTables
     shape_tables: CdfTables
+    count_tables: CdfTables
+    entry_scale: Index
+
+    @property
+    def bands(self) -> int:
+        """Components of a frequency; as many leading channels have an offset."""
+        return int(self.offset_scale.shape[1])
 
     @property
     def channels(self) -> int:
         """Latent channels M."""
-        return self.default_scale.shape[1]
+        return int(self.default_scale.shape[1])
 
     def _interpolated(self, levels: Index, quality_steps: int) -> Index:
         position = quality_steps * (len(levels) - 1)
         low, part = divmod(position, MAX_QUALITY)
         high = min(low + 1, len(levels) - 1)
-        return (levels[low] * (MAX_QUALITY - part) + levels[high] * part + MAX_QUALITY // 2) // MAX_QUALITY
+        mixed = levels[low] * (MAX_QUALITY - part) + levels[high] * part
+        return np.asarray((mixed + MAX_QUALITY // 2) // MAX_QUALITY)
 
     def defaults(self, quality_steps: int, shift: int) -> tuple[Index, Index]:
         """Default scale (shifted, in range) and shape of every channel at a quality."""
@@ -100,7 +148,7 @@ class FactorizedPrior:
 
     @cached_property
     def costs(self) -> NDArray[np.float32]:
-        """Bits of every symbol -W .. W under every family table, [tables, 2 W + 1], W = MAX_HALF_WIDTH + 1."""
+        """Bits of symbols -W .. W under every family table, [tables, 2 W + 1], W = MAX_HALF_WIDTH + 1."""
         width = MAX_HALF_WIDTH + 1
         out = np.empty((self.family.count, 2 * width + 1), np.float32)
         for row, (bits, first) in enumerate(zip(cost_bits(self.family), self.family.first, strict=True)):
@@ -110,50 +158,109 @@ class FactorizedPrior:
 
     @cached_property
     def _side_costs(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        return tuple(  # type: ignore[return-value]
+        """Bits of each shift; of each scale (last: a dead channel) by default scale; of each shape."""
+        shift, delta, shape = (
             np.stack([row[:-1] for row in cost_bits(t)])
             for t in (self.shift_table, self.delta_tables, self.shape_tables)
         )
+        default = np.arange(SCALES)[:, None]
+        distance = np.arange(SCALES)[None, :] - default
+        scale = delta[default // CONTEXT_WIDTH, np.clip(distance, -MAX_DELTA, MAX_DELTA) - DEAD]
+        scale = np.where(np.abs(distance) <= MAX_DELTA, scale, np.float32(np.inf))
+        dead = delta[default // CONTEXT_WIDTH, 0]
+        return shift[0], np.concatenate([scale, dead], 1), shape
+
+    @cached_property
+    def savings(self) -> NDArray[np.float32]:
+        """Bits that one step towards zero saves, [tables, 2 W + 1] like `costs`; 0 for the symbol 0."""
+        width = MAX_HALF_WIDTH + 1
+        out = np.zeros_like(self.costs)
+        out[:, width + 1 :] = self.costs[:, width + 1 :] - self.costs[:, width:-1]
+        out[:, :width] = self.costs[:, :width] - self.costs[:, 1 : width + 1]
+        return out
 
     def data_bits(self, symbols: Symbols) -> NDArray[np.float32]:
-        """Bits of each channel under each family table, [M, tables]; symbols [M, n] with offsets removed."""
+        """Bits of each channel under each family table, [L, tables]; symbols [L, n] with offsets removed."""
         width = MAX_HALF_WIDTH + 1
         bits = np.empty((len(symbols), self.family.count), np.float32)
-        wide = np.abs(symbols).max(1) > _NARROW
+        wide = np.maximum(symbols.max(1), -symbols.min(1)) > _NARROW
         for rows, half in ((np.flatnonzero(~wide), _NARROW), (np.flatnonzero(wide), width)):
             if not len(rows):
                 continue
             span = 2 * half + 1
-            clipped = np.clip(symbols[rows], -half, half) + half
-            flat = (clipped + (np.arange(len(rows), dtype=np.int32) * span)[:, None]).ravel()
-            counts = np.bincount(flat, minlength=span * len(rows)).reshape(len(rows), span)
-            bits[rows] = counts.astype(np.float32) @ self.costs[:, width - half : width + half + 1].T
+            inside = symbols[rows] if half == _NARROW else np.clip(symbols[rows], -half, half)
+            bins = inside + (np.arange(len(rows)) * span + half)[:, None]  # int64, as bincount wants it
+            counts = np.bincount(bins.ravel(), minlength=span * len(rows)).reshape(len(rows), span)
+            costs = torch.from_numpy(self.costs[:, width - half : width + half + 1])
+            bits[rows] = torch.mm(torch.from_numpy(counts).float(), costs.t())  # torch: it minds its threads
         return bits
 
     def offsets(self, symbols: Symbols) -> Symbols:
         """Rounded mean of each of the first channels of one tile, [offset channels]."""
-        return np.rint(symbols[: self.offset_scale.shape[1]].mean(1)).astype(np.int32)
+        return np.asarray(np.rint(symbols[: self.offset_scale.shape[1]].mean(1)), np.int32)
 
-    def choose(self, centred: Symbols, offset: Symbols, quality_steps: int) -> Choice:
-        """The tables that need the fewest bits, side information included; centred [M, n]: offsets removed."""
+    def choose(self, centred: Symbols, channels: Index, offset: Symbols, quality_steps: int) -> Choice:
+        """The tables that need the fewest bits, side information included.
+
+        Parameters
+        ----------
+        centred : [L, n], less offsets, no row all zero; channels : [L], theirs; all others are dead
+        """
+        _, scale_cost, shape_cost = self._side_costs
+        plain, shape_default = self.defaults(quality_steps, 0)
         bits = self.data_bits(centred).reshape(len(centred), len(SHAPES), SCALES)
-        dead = ~centred.any(1)
-        plain, _ = self.defaults(quality_steps, 0)
-        best = bits.min(1).argmin(1)
-        lag = (best - plain)[~dead]
-        shift = int(np.clip(np.rint(np.median(lag)), -MAX_SHIFT, MAX_SHIFT)) if lag.size else 0
-        default, shape_default = self.defaults(quality_steps, shift)
-        _, delta_cost, shape_cost = self._side_costs
-        delta = np.arange(SCALES)[None, :] - default[:, None]  # (M, SCALES)
-        side = delta_cost[(default // CONTEXT_WIDTH)[:, None], np.clip(delta, -MAX_DELTA, MAX_DELTA) - DEAD]
-        side = np.where(np.abs(delta) <= MAX_DELTA, side, np.inf)
-        total = bits + side[:, None, :] + shape_cost[shape_default][:, :, None]
-        flat = total.reshape(len(centred), -1).argmin(1)
-        scale, shape = flat % SCALES, flat // SCALES
-        return Choice(shift, np.where(dead, -1, scale), shape, offset)
+        bits += shape_cost[shape_default[channels]][:, :, None]
+        by_scale = bits.min(1)  # (L, SCALES)
+        shift = self._best_shift(by_scale, channels, plain, quality_steps)
+        default = self.defaults(quality_steps, shift)[0][channels]
+        best = (by_scale + scale_cost[default, :SCALES]).argmin(1)
+        scale, shape = np.full(self.channels, -1), np.zeros(self.channels, np.int64)
+        scale[channels] = best
+        shape[channels] = bits[np.arange(len(bits)), :, best].argmin(1)
+        return Choice(shift, scale, shape, offset)
+
+    def _best_shift(
+        self, by_scale: NDArray[np.float32], channels: Index, plain: Index, quality_steps: int
+    ) -> int:
+        """Shift of all defaults: good for the live channels, and not too dear for the dead ones."""
+        shift_cost, scale_cost, _ = self._side_costs
+        dead = np.ones(self.channels, bool)
+        dead[channels] = False
+        lag = by_scale.argmin(1) - plain[channels]
+        median = int(np.clip(np.rint(np.median(lag)), -MAX_SHIFT, MAX_SHIFT)) if lag.size else 0
+
+        def bits(shift: int) -> float:
+            default, _ = self.defaults(quality_steps, shift)
+            of_live = (by_scale + scale_cost[default[channels], :SCALES]).min(1)
+            of_dead = scale_cost[default[dead], SCALES]
+            return float(shift_cost[shift + MAX_SHIFT] + of_live.sum() + of_dead.sum())
+
+        return min(sorted({0, median // 2, median}), key=bits)
+
+    def axes_bits(self, ring: int, count: int, entries: Symbols) -> float:
+        """Bits that stating `count` axes of a ring takes."""
+        bits = float(self._count_costs[ring, count])
+        stated = entries[: entry_count(count, self.bands)]
+        rows = ENTRY_SHAPE * SCALES + self.entry_scale[ring, : len(stated)]
+        return bits + float(self.costs[rows, stated + MAX_HALF_WIDTH + 1].sum())
+
+    @cached_property
+    def _count_costs(self) -> NDArray[np.float32]:
+        return np.stack([row[:-1] for row in cost_bits(self.count_tables)])
+
+    def encode_axes(self, encoder: SymbolEncoder, axes: Axes) -> None:
+        """Append the axes of one tile."""
+        encoder.encode(axes.counts, np.arange(len(axes.counts)), self.count_tables)
+        stated = self._stated(axes.counts)
+        encoder.encode(axes.entries[stated], ENTRY_SHAPE * SCALES + self.entry_scale[stated], self.family)
+
+    def _stated(self, counts: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which entries are in the stream, [rings, E]."""
+        sizes = np.array([entry_count(int(n), self.bands) for n in counts])
+        return np.arange(self.entry_scale.shape[1])[None, :] < sizes[:, None]
 
     def encode(self, encoder: SymbolEncoder, centred: Symbols, choice: Choice, quality_steps: int) -> None:
-        """Append one tile; centred [M, n] with the choice's offsets removed."""
+        """Append the latents of one tile; centred [L, n], its live channels, less offsets."""
         default, shape_default = self.defaults(quality_steps, choice.shift)
         delta = np.where(choice.scale < 0, DEAD, choice.scale - default)
         live = choice.live
@@ -161,12 +268,33 @@ class FactorizedPrior:
         encoder.encode(delta, default // CONTEXT_WIDTH, self.delta_tables)
         encoder.encode(choice.shape[live], shape_default[live], self.shape_tables)
         encoder.encode(choice.offset, self._offset_rows(quality_steps), self.family)
-        encoder.encode_channels(centred[live], choice.table, self.family)
+        encoder.encode_channels(centred, choice.table, self.family)
 
     # --- decoder side: integers only ----------------------------------------------------------------------
 
-    def decode(self, decoder: SymbolDecoder, n: int, quality_steps: int) -> Symbols:
-        """Symbols of the next tile, [M, n], offsets put back.
+    def decode(self, decoder: SymbolDecoder, n: int, quality_steps: int) -> Frame:
+        """The next timestep, n latents a channel.
+
+        Raises
+        ------
+        MalformedSection : a stated axis or table does not exist
+        """
+        axes = self._decode_axes(decoder)
+        return Frame(*self._decode_latents(decoder, n, quality_steps), axes)
+
+    def _decode_axes(self, decoder: SymbolDecoder) -> Axes:
+        counts = decoder.decode(np.arange(len(self.entry_scale)), self.count_tables)
+        if int(counts.min()) < 0 or int(counts.max()) >= self.bands:
+            raise MalformedSection(f"SYMBOLS: found {int(counts.max())} axes, expected < {self.bands} (R42)")
+        stated = self._stated(counts)
+        entries = np.zeros(self.entry_scale.shape, np.int32)
+        entries[stated] = decoder.decode(ENTRY_SHAPE * SCALES + self.entry_scale[stated], self.family)
+        if int(np.abs(entries.astype(np.int64)).max()) > GRID:
+            raise MalformedSection(f"SYMBOLS: an entry of an axis is beyond +-{GRID} (R43)")
+        return Axes(counts, entries)
+
+    def _decode_latents(self, decoder: SymbolDecoder, n: int, quality_steps: int) -> tuple[Index, Symbols]:
+        """Channels and symbols of a `Frame`.
 
         Raises
         ------
@@ -174,18 +302,37 @@ class FactorizedPrior:
         """
         shift = int(decoder.decode(np.zeros(1, np.int64), self.shift_table)[0])
         if abs(shift) > MAX_SHIFT:
-            raise MalformedSection(f"SYMBOLS: scale shift {shift}, expected at most {MAX_SHIFT} (R31)")
+            raise MalformedSection(f"SYMBOLS: scale shift {shift}, expected at most {MAX_SHIFT} (R37)")
         default, shape_default = self.defaults(quality_steps, shift)
         delta = decoder.decode(default // CONTEXT_WIDTH, self.delta_tables)
         live = np.flatnonzero(delta != DEAD)
         scale = (default + delta)[live]
-        if scale.size and not (0 <= int(scale.min()) and int(scale.max()) < SCALES):
-            raise MalformedSection("SYMBOLS: a scale index is outside the family (R31)")
+        if scale.size and (int(scale.min()) < 0 or int(scale.max()) >= SCALES):
+            raise MalformedSection("SYMBOLS: a scale index is outside the family (R38)")
         shape = decoder.decode(shape_default[live], self.shape_tables)
-        if shape.size and not (0 <= int(shape.min()) and int(shape.max()) < len(SHAPES)):
-            raise MalformedSection("SYMBOLS: a shape index is outside the family (R31)")
+        if shape.size and (int(shape.min()) < 0 or int(shape.max()) >= len(SHAPES)):
+            raise MalformedSection("SYMBOLS: a shape index is outside the family (R39)")
         offset = decoder.decode(self._offset_rows(quality_steps), self.family)
-        symbols = np.zeros((self.channels, n), np.int32)
-        symbols[live] = decoder.decode_channels(shape.astype(np.int64) * SCALES + scale, n, self.family)
-        symbols[: len(offset)] += offset[:, None]
-        return symbols
+        table = np.asarray(shape.astype(np.int64) * SCALES + scale)
+        return with_offsets(live, decoder.decode_channels(table, n, self.family), offset)
+
+
+def with_offsets(live: Index, centred: Symbols, offset: Symbols) -> tuple[Index, Symbols]:
+    """Channels and symbols of a `Frame` from live channels [L], their symbols [L, n] and the offsets.
+
+    Raises
+    ------
+    MalformedSection : a sum is outside 32 bits
+    """
+    shifted = np.flatnonzero(offset)
+    dead = shifted[~np.isin(shifted, live)]
+    if dead.size:
+        missing = np.zeros((dead.size, centred.shape[1]), np.int32)
+        order = np.argsort(np.concatenate([live, dead]), kind="stable")
+        live, centred = np.concatenate([live, dead])[order], np.concatenate([centred, missing])[order]
+    lead = int(np.searchsorted(live, len(offset)))
+    total = centred[:lead].astype(np.int64) + offset[live[:lead], None]
+    if total.size and np.abs(total).max() > _INT32_MAX:
+        raise MalformedSection("SYMBOLS: a symbol with its offset is outside 32 bits (R40)")
+    centred[:lead] = total
+    return live, centred

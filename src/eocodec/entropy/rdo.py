@@ -1,64 +1,80 @@
-"""Rate-distortion optimised quantisation under the factorized prior: encoder only, any symbols are decodable."""
+"""Rate-distortion optimised quantisation under the factorized prior: the encoder's business alone."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eocodec.entropy.axes import fit, moments
 from eocodec.entropy.family import DEAD_ZONE, MAX_HALF_WIDTH
-from eocodec.entropy.prior import Choice, FactorizedPrior, Symbols
+from eocodec.entropy.prior import Axes, Choice, FactorizedPrior, Index, Symbols
 
+RDO_STRENGTH = 0.5  # of lambda; by trial on training crops: BD-rate -1.3 % against 1, and 0.4, 0.7 are worse
 _WIDTH = MAX_HALF_WIDTH + 1
-_MAX_SYMBOL = 2**30  # far inside int32, so that offsets can be added
+_MAX_SYMBOL = np.float32(2**30 - 64)  # inside int32 even with an offset as large added; exact in float32
+_ROUND = np.float32(0.5 - DEAD_ZONE)
+_STEEP = np.float32(1e6)  # makes a sign of anything that matters
+
+Float = NDArray[np.float32]
 
 
-def _dead_zone(v: NDArray[np.float32]) -> Symbols:
-    magnitude = np.floor(np.abs(v) + np.float32(0.5 - DEAD_ZONE))
-    return np.clip(np.copysign(magnitude, v), -_MAX_SYMBOL, _MAX_SYMBOL).astype(np.int32)
+def _dead_zone(v: Float) -> Symbols:
+    """v rounded to whole numbers, the dead zone to zero."""
+    return np.asarray((v + np.clip(v * _STEEP, -_ROUND, _ROUND)).astype(np.int32))
 
 
-def _lower_where_cheaper(
-    v: NDArray[np.float32], symbols: Symbols, choice: Choice, weight: NDArray[np.float32], prior: FactorizedPrior
-) -> Symbols:
-    """Move symbols one step towards zero where the bits saved outweigh the distortion added."""
-    costs = prior.costs
-    table = np.zeros(len(symbols), np.int64)
-    table[choice.live] = choice.table
-    channel, position = np.nonzero(symbols)
-    k = symbols[channel, position]
-    lower = k - np.sign(k)
-    row = table[channel]
-    at, at_lower = (np.clip(value, -_WIDTH, _WIDTH) + _WIDTH for value in (k, lower))
-    saved = costs[row, at] - costs[row, at_lower]
-    value = v[channel, position]
-    added = (value - lower) ** 2 - (value - k) ** 2
-    out = symbols.copy()
-    out[channel, position] = np.where(weight[channel] * added < saved, lower, k)
-    return out
+def _lower_where_cheaper(v: Float, table: Index, weight: Float, prior: FactorizedPrior) -> Symbols:
+    """Symbols nearest to v [L, n], or one step towards zero where that saves more bits than it costs."""
+    nearest = np.rint(v)
+    flat = np.flatnonzero(nearest != 0)
+    k, value = nearest.ravel()[flat], v.ravel()[flat]
+    count = np.count_nonzero(nearest, axis=1)
+    at = np.clip(k, -_WIDTH, _WIDTH).astype(np.int64)
+    at += np.repeat(table * prior.savings.shape[1] + _WIDTH, count)
+    saved = prior.savings.ravel()[at]
+    added = 2 * (np.abs(value) - np.abs(k)) + 1  # squared error, in steps
+    cheaper = added * np.repeat(weight, count) < saved
+    nearest.ravel()[flat[cheaper]] -= np.sign(k[cheaper])
+    return nearest.astype(np.int32)
 
 
 def quantise(
-    v: NDArray[np.float32], weight: NDArray[np.float32], prior: FactorizedPrior, quality_steps: int
+    z: Float, steps: Float, weight: Float, prior: FactorizedPrior, quality_steps: int
 ) -> tuple[Symbols, Choice]:
     """Symbols of one tile and the tables to code them with.
 
     Parameters
     ----------
-    v : [M, n], float32, latents in units of the step
-    weight : [M], bits that a squared error of one step in each channel is worth: lambda * step^2 * energy
+    z : [M, n], float32, latents; steps : [M], of the quantisation
+    weight : [M], bits that a squared error of one step in each channel is worth: about lambda * step^2
     quality_steps : of the header
 
     Returns
     -------
-    centred : [M, n], int32, offsets removed; choice : tables and offsets
+    centred : [L, n], int32, of the live channels of the choice, offsets removed; choice : tables and offsets
     """
-    nearest = np.rint(np.clip(v[: prior.offset_scale.shape[1]], -_MAX_SYMBOL, _MAX_SYMBOL)).astype(np.int32)
-    offset = prior.offsets(nearest)
-    v = v.copy()
-    v[: len(offset)] -= offset[:, None]
-    first = _dead_zone(v)
-    choice = prior.choose(first, offset, quality_steps)
-    nearest = np.clip(np.rint(v), -_MAX_SYMBOL, _MAX_SYMBOL).astype(np.int32)
-    nearest[choice.scale < 0] = 0
-    symbols = _lower_where_cheaper(v, nearest, choice, weight, prior)
-    return symbols, prior.choose(symbols, offset, quality_steps)
+    lead = prior.bands
+    first = z[:lead] / steps[:lead, None]
+    offset = prior.offsets(np.rint(np.clip(first, -_MAX_SYMBOL, _MAX_SYMBOL)).astype(np.int32))
+    first -= offset[:, None]
+    peak = np.maximum(z.max(1), -z.min(1)) / steps
+    peak[:lead] = np.abs(first).max(1)
+    channels = np.flatnonzero(peak + _ROUND >= 1)  # in all others the dead zone takes everything
+    v = z[channels] / steps[channels, None]
+    shifted = channels < lead
+    v[shifted] = first[channels[shifted]]
+    np.clip(v, -_MAX_SYMBOL, _MAX_SYMBOL, out=v)
+    choice = prior.choose(_dead_zone(v), channels, offset, quality_steps)
+    symbols = _lower_where_cheaper(v, choice.table, weight[channels], prior)
+    alive = symbols.any(1)
+    symbols = symbols[alive]
+    return symbols, prior.choose(symbols, channels[alive], offset, quality_steps)
+
+
+def state_axes(
+    y: NDArray[np.float32], steps: NDArray[np.float32], prior: FactorizedPrior, ring: NDArray[np.int64]
+) -> Axes:
+    """The spectral axes worth stating for one tile; y [M, n], steps [M], ring [frequencies]."""
+    step2 = np.asarray(steps.reshape(len(ring), -1).mean(1) ** 2, np.float64)
+    covariance = moments(y, prior.bands)
+    return Axes(*fit(covariance, step2, ring, y.shape[1], prior.axes_bits))

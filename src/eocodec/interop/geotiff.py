@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,10 @@ from rasterio.windows import Window as RioWindow
 
 from eocodec.interop.atomic import atomic_output, write_failure
 from eocodec.interop.rio import gdal_session, gdal_threads
-from eocodec.interop.scene import Progress, SceneInfo, SceneSource, tile_windows
+from eocodec.interop.scene import Progress, SceneInfo, SceneSource, read_ahead, tile_windows
 
 BLOCK = 512
 COMPRESSIONS = ("zstd", "deflate", "none")
-TILES_PER_READ = 4
 PROBE_BYTES = 1 << 20
 
 
@@ -149,28 +148,17 @@ def _in_source_order(info: SceneInfo, values: tuple[float, ...]) -> tuple[float,
 
 
 def _write_pixels(dataset: Any, source: SceneSource, tile: int, progress: Progress | None) -> None:
-    _, height, width = source.info.shape
     indexes = [position + 1 for position in _order(source.info)]
-    windows = list(tile_windows((height, width), tile))
-    for first, (rows, cols) in _runs(windows):
-        pixels = source.read(rows, cols)
-        window = RioWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-        dataset.write(pixels, indexes, window=window)
-        if progress is not None:
-            progress(first, len(windows))
-
-
-def _runs(windows: list[tuple[int, int, tuple[slice, slice]]]) -> list[tuple[int, tuple[slice, slice]]]:
-    """Join up to TILES_PER_READ neighbours of a tile row into one window: (tiles done after it, window)."""
-    runs: list[tuple[int, tuple[slice, slice]]] = []
-    start = 0
-    for k, (i, j, (rows, cols)) in enumerate(windows):
-        is_last = k + 1 == len(windows) or windows[k + 1][0] != i
-        if is_last or (j + 1) % TILES_PER_READ == 0:
-            first = windows[start][2][1]
-            runs.append((k + 1, (rows, slice(first.start, cols.stop))))
-            start = k + 1
-    return runs
+    windows = list(tile_windows(source.info.shape[1:], tile))
+    done = 0
+    with closing(read_ahead(source, windows, tile)) as batches:
+        for batch, tiles in batches:
+            for (_, _, (rows, cols)), pixels in zip(batch, tiles, strict=True):
+                window = RioWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+                dataset.write(pixels, indexes, window=window)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(windows))
 
 
 def _is_complete(path: Path, info: SceneInfo) -> bool:

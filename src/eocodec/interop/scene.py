@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from eocodec.raster.tiles import Tiles
 from eocodec.types import AnyArray, BoolArray
 
 Window = tuple[slice, slice]  # (rows, cols), with explicit start and stop
+TileWindow = tuple[int, int, Window]  # (tile row, tile column, window)
+TileBatch = list[TileWindow]  # neighbours of one tile row
+PIXELS_PER_BATCH = 4 * 512 * 512  # of tiles that are coded together: bounds their memory
 Progress = Callable[[int, int], None]  # called with (tiles done, tiles in all)
 
 
@@ -74,6 +78,15 @@ class SceneSource(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class TiledSource(SceneSource, Protocol):
+    """A scene that is kept in tiles."""
+
+    def read_tiles(self, batch: TileBatch) -> list[AnyArray]:
+        """Pixels [C, h, w] of each window of a batch."""
+        ...
+
+
 @dataclass(frozen=True)
 class ArraySource:
     """A scene held in memory; `pixels` is [C, H, W]."""
@@ -99,3 +112,47 @@ def is_nodata(pixels: AnyArray, nodata: float | int | None) -> BoolArray:
     """Bool, the shape of `pixels`: True where a pixel holds the nodata value; NaN always is nodata."""
     absent = np.isnan(pixels) if pixels.dtype.kind == "f" else np.zeros(pixels.shape, dtype=bool)
     return absent if nodata is None else np.asarray(absent | (pixels == nodata))
+
+
+def read_ahead(
+    source: SceneSource, windows: Iterable[TileWindow], tile: int
+) -> Generator[tuple[TileBatch, list[AnyArray]], None, None]:
+    """Tiles of a scene, batch by batch; while one batch is in use, the next one is read.
+
+    Reading and what follows it have serial parts each, which leave a core to the other.
+    """
+    with ThreadPoolExecutor(1) as reader:
+        waiting: list[tuple[TileBatch, Future[list[AnyArray]]]] = []
+        for batch in tile_batches(windows, tile):
+            waiting.append((batch, reader.submit(_read_tiles, source, batch)))
+            if len(waiting) > 1:
+                ready, tiles = waiting.pop(0)
+                yield ready, tiles.result()
+        for ready, tiles in waiting:
+            yield ready, tiles.result()
+
+
+def _read_tiles(source: SceneSource, batch: TileBatch) -> list[AnyArray]:
+    """Read neighbours of a tile row at once (formats in strips unpack whole rows), then cut them apart."""
+    if isinstance(source, TiledSource):
+        return source.read_tiles(batch)
+    rows = batch[0][2][0]
+    first, last = batch[0][2][1].start, batch[-1][2][1].stop
+    pixels = source.read(rows, slice(first, last))
+    return [
+        np.ascontiguousarray(pixels[:, :, cols.start - first : cols.stop - first])
+        for _, _, (_, cols) in batch
+    ]
+
+
+def tile_batches(windows: Iterable[TileWindow], tile: int) -> Iterator[TileBatch]:
+    """Neighbours within a tile row, up to PIXELS_PER_BATCH."""
+    most = max(1, PIXELS_PER_BATCH // (tile * tile))
+    batch: TileBatch = []
+    for window in windows:
+        if batch and (len(batch) == most or batch[-1][0] != window[0]):
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch

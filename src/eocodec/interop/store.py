@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +21,24 @@ from eocodec.interop.metadata import (
     documents,
     read_layout,
 )
-from eocodec.interop.scene import Progress, SceneInfo, SceneSource, Window, tile_windows
+from eocodec.interop.scene import (
+    Progress,
+    SceneInfo,
+    SceneSource,
+    TileBatch,
+    TileWindow,
+    Window,
+    read_ahead,
+    tile_batches,
+    tile_windows,
+)
 from eocodec.types import AnyArray
 
 if TYPE_CHECKING:
     from eocodec.options import EncodeOptions
 
-TileBatch = list[tuple[int, int, Window]]  # neighbours of one tile row: (tile row, tile column, window)
 DEFAULT_TILE = 512
 MIN_TILE, MAX_TILE = 16, 4096
-PIXELS_PER_BATCH = 4 * DEFAULT_TILE * DEFAULT_TILE  # bounds input, activations and output of a network call
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def write_store(
             for key, document in documents(source.info, options, tile).items():
                 sink.put(key, document)
             done = 0
-            with closing(_read_ahead(source, _batches(windows, tile))) as batches:
+            with closing(read_ahead(source, windows, tile)) as batches:
                 for batch, tiles in batches:
                     streams = codec.encode_batch(tiles, options)
                     for (i, j, _), stream in zip(batch, streams, strict=True):
@@ -104,45 +111,6 @@ def overhead_bytes(info: SceneInfo, options: EncodeOptions, tile: int, suffix: s
     tiles = [f"dn/c/0/{i}/{j}" for i, j, _ in tile_windows(info.shape[1:], tile)]
     names = [*found, *tiles]
     return total + ZIP_END_BYTES + sum(ZIP_ENTRY_BYTES + 2 * len(name) for name in names)
-
-
-def _read_ahead(
-    source: SceneSource, batches: Iterable[TileBatch]
-) -> Generator[tuple[TileBatch, list[AnyArray]], None, None]:
-    """Read one batch while the one before is encoded: the coder's serial parts leave a core to it."""
-    with ThreadPoolExecutor(1) as reader:
-        waiting: list[tuple[TileBatch, Future[list[AnyArray]]]] = []
-        for batch in batches:
-            waiting.append((batch, reader.submit(_read_tiles, source, batch)))
-            if len(waiting) > 1:
-                ready, tiles = waiting.pop(0)
-                yield ready, tiles.result()
-        for ready, tiles in waiting:
-            yield ready, tiles.result()
-
-
-def _read_tiles(source: SceneSource, batch: TileBatch) -> list[AnyArray]:
-    """Read neighbours of a tile row at once (formats in strips unpack whole rows), then cut them apart."""
-    rows = batch[0][2][0]
-    first, last = batch[0][2][1].start, batch[-1][2][1].stop
-    pixels = source.read(rows, slice(first, last))
-    return [
-        np.ascontiguousarray(pixels[:, :, cols.start - first : cols.stop - first])
-        for _, _, (_, cols) in batch
-    ]
-
-
-def _batches(windows: Iterable[tuple[int, int, Window]], tile: int) -> Iterator[TileBatch]:
-    """Neighbours within a tile row, up to PIXELS_PER_BATCH."""
-    most = max(1, PIXELS_PER_BATCH // (tile * tile))
-    batch: TileBatch = []
-    for window in windows:
-        if batch and (len(batch) == most or batch[-1][0] != window[0]):
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch
 
 
 class StoreSource:
@@ -172,20 +140,33 @@ class StoreSource:
         ------
         CodestreamError : a tile is missing, damaged, or not of the size that the metadata say
         """
-        from eocodec import codec
-
         out = np.empty(
             (self.info.shape[0], rows.stop - rows.start, cols.stop - cols.start), dtype=self.info.dtype
         )
         touched = list(self._touched(rows, cols))
-        for batch in _batches(touched, max(self.layout.tile)):
-            streams = [self.container.read(self.layout.chunk_key(i, j)) for i, j, _ in batch]
-            for (i, j, window), tile in zip(batch, codec.decode_batch(streams), strict=True):
-                _check_tile(self.path, (i, j), tile, self.info, window)
+        for batch in tile_batches(touched, max(self.layout.tile)):
+            for (_, _, window), tile in zip(batch, self._decode(batch), strict=True):
                 _paste(out, tile, window, (rows, cols))
         return out
 
-    def _touched(self, rows: slice, cols: slice) -> Iterator[tuple[int, int, Window]]:
+    def read_tiles(self, batch: TileBatch) -> list[AnyArray]:
+        """Pixels of several windows, as they are decoded where the windows are tiles of the store.
+
+        Errors of `read`.
+        """
+        if all(list(self._touched(*at[2])) == [at] for at in batch):
+            return self._decode(batch)
+        return [self.read(*window) for _, _, window in batch]
+
+    def _decode(self, batch: TileBatch) -> list[AnyArray]:
+        from eocodec import codec
+
+        tiles = codec.decode_batch([self.container.read(self.layout.chunk_key(i, j)) for i, j, _ in batch])
+        for (i, j, window), tile in zip(batch, tiles, strict=True):
+            _check_tile(self.path, (i, j), tile, self.info, window)
+        return tiles
+
+    def _touched(self, rows: slice, cols: slice) -> Iterator[TileWindow]:
         _, height, width = self.info.shape
         tall, wide = self.layout.tile
         for i in range(rows.start // tall, -(-rows.stop // tall)):

@@ -1,18 +1,17 @@
 """TEC-FP: analysis and synthesis transforms around a factorized prior.
 
-    x --> g_a --> y --> / step, round --> symbols --> * step --> y_hat --> g_s --> x_hat
-                                |
-                        factorized prior (one table a channel and tile)
+  x --> g_a --> y --> turn --> / step, round --> symbols --> * step --> turn back --> y_hat --> g_s --> x_hat
+                                                    |
+                                 factorized prior (one table a channel and tile)
 
 Two sets of transforms share the class. `GdnTransform` is the published one (four strided 5 x 5 convolutions
-with GDN; Balle et al. 2017 as in arXiv:2510.12670). `CompactAnalysis` and `CompactSynthesis` are what is shipped:
-a linear block transform (16 x 16 pixels x bands) with residual convolutions beside it at 1/4 and 1/8 resolution,
-which bend what the linear path alone would do.
+with GDN; Balle et al. 2017 as in arXiv:2510.12670). `CompactAnalysis` and `CompactSynthesis` are what is
+shipped: a block transform (DCT in space, the tile's own principal axes across the bands: nn/spectral.py) with
+residual convolutions beside it at 1/4 and 1/8 resolution, which bend what the linear path alone would do.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -26,9 +25,9 @@ from eocodec.errors import ConfigError
 from eocodec.models.gain import Steps
 from eocodec.nn.blocks import Double, Halve, conv1, residual_chain, zero_init
 from eocodec.nn.gdn import GDN
-from eocodec.nn.quantise import add_uniform_noise, round_dead_zone
+from eocodec.nn.quantise import add_uniform_noise, round_magnitude
+from eocodec.nn.spectral import BLOCK, BlockTransform, principal_axes, turn, turn_back
 
-OFFSET_CHANNELS = 12  # leading latents whose mean over the tile is coded apart
 STRIDE = 16  # latents are at 1/16 of the resolution, in every configuration
 
 
@@ -60,7 +59,7 @@ class FpConfig:
     @property
     def latents(self) -> int:
         """Latent channels of the transform in use."""
-        return self.M if self.transform == "gdn" else STRIDE**2 * self.bands
+        return self.M if self.transform == "gdn" else BLOCK**2 * self.bands
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -72,7 +71,8 @@ class FpConfig:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ConfigError(f"unknown keys for TEC-FP: {', '.join(sorted(unknown))}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
 
 class GdnTransform(nn.Module):
@@ -91,68 +91,16 @@ class GdnTransform(nn.Module):
         self.g_s = nn.Sequential(up[0], inverse[0], up[1], inverse[1], up[2], inverse[2], up[3])
 
 
-class BlockTransform(nn.Module):
-    """The linear path: a 16 x 16 DCT in space, then for every frequency a C x C transform across the bands.
-
-    Coefficients are sorted by falling variance (`order`), so that the first ones matter most. Space is fixed
-    because images are nearly stationary; the spectral matrices start at the KLT of each frequency and are
-    trained. C^2 x 256 parameters stand for what a full KLT needs (256 C)^2 for.
-    """
-
-    dct: Tensor
-    order: Tensor
-    rank: Tensor
-
-    def __init__(self, bands: int) -> None:
-        super().__init__()
-        self.bands = bands
-        self.register_buffer("dct", dct_matrix(STRIDE))
-        self.register_buffer("order", torch.arange(bands * STRIDE**2))
-        self.register_buffer("rank", torch.arange(bands * STRIDE**2))
-        self.forward_spectral = nn.Parameter(torch.eye(bands).repeat(STRIDE**2, 1, 1))
-        self.inverse_spectral = nn.Parameter(torch.eye(bands).repeat(STRIDE**2, 1, 1))
-
-    def frequencies(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> DCT coefficients [256, B h w, C], h = H/16."""
-        batch, bands, rows, cols = x.shape
-        blocks = x.reshape(batch, bands, rows // STRIDE, STRIDE, cols // STRIDE, STRIDE)
-        u = torch.einsum("bchiwj,ui,vj->uvbhwc", blocks, self.dct, self.dct)
-        return u.reshape(STRIDE**2, -1, bands)
-
-    def analysis(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> y [B, 256 C, h, w], sorted."""
-        batch, bands, rows, cols = x.shape
-        y = torch.bmm(self.frequencies(x), self.forward_spectral)  # (256, B h w, C)
-        y = y.reshape(STRIDE**2, batch, rows // STRIDE, cols // STRIDE, bands).permute(1, 0, 4, 2, 3)
-        return y.flatten(1, 2)[:, self.order]
-
-    def synthesis(self, y: Tensor) -> Tensor:
-        """Inverse of `analysis`: [B, 256 C, h, w] -> [B, C, 16 h, 16 w]."""
-        batch, _, rows, cols = y.shape
-        u = y[:, self.rank].reshape(batch, STRIDE**2, self.bands, rows, cols).permute(1, 0, 3, 4, 2)
-        u = torch.bmm(u.reshape(STRIDE**2, -1, self.bands), self.inverse_spectral)
-        u = u.reshape(STRIDE, STRIDE, batch, rows, cols, self.bands)
-        x = torch.einsum("uvbhwc,ui,vj->bchiwj", u, self.dct, self.dct)
-        return x.reshape(batch, self.bands, rows * STRIDE, cols * STRIDE)
-
-
-def dct_matrix(n: int) -> Tensor:
-    """Orthonormal DCT-II, [n, n], row = frequency."""
-    k = torch.arange(n, dtype=torch.float64)
-    matrix = torch.cos(math.pi / n * (k[None, :] + 0.5) * k[:, None]) * math.sqrt(2 / n)
-    matrix[0] /= math.sqrt(2)
-    return matrix.float()
-
-
 class CompactAnalysis(nn.Module):
-    """What convolutions add to the leading coefficients, in units of each coefficient's standard deviation."""
+    """Block transform; convolutions add to its leading latents, in units of each one's standard deviation."""
 
+    lead: Tensor
     latent_std: Tensor
 
     def __init__(self, config: FpConfig) -> None:
         super().__init__()
         self.linear = BlockTransform(config.bands)
-        self.bent = config.bent
+        self.register_buffer("lead", torch.arange(config.bent))
         self.register_buffer("latent_std", torch.ones(config.bent))
         quarter, eighth = config.analysis_blocks
         self.stem = conv1(16 * config.bands, config.quarter)
@@ -168,18 +116,19 @@ class CompactAnalysis(nn.Module):
         h = self.head(self.to_sixteenth(self.at_eighth(self.to_eighth(h))))  # (B, bent, H/16, W/16)
         with torch.autocast(x.device.type, enabled=False):
             y = self.linear.analysis(x.float())
-            return torch.cat([y[:, : self.bent] + h.float() * self.latent_std[:, None, None], y[:, self.bent :]], 1)
+            return y.index_add(1, self.lead, h.float() * self.latent_std[:, None, None])
 
 
 class CompactSynthesis(nn.Module):
     """Linear reconstruction, then a convolutional correction that sees it and the leading latents."""
 
+    lead: Tensor
     latent_std: Tensor
 
     def __init__(self, config: FpConfig, linear: BlockTransform) -> None:
         super().__init__()
         self.linear = (linear,)  # in a tuple: shared with the analysis, registered there
-        self.bent = config.bent
+        self.register_buffer("lead", torch.arange(config.bent))
         self.register_buffer("latent_std", torch.ones(config.bent))
         quarter, eighth = config.synthesis_blocks
         self.from_latents = conv1(config.bent, config.sixteenth)
@@ -195,7 +144,7 @@ class CompactSynthesis(nn.Module):
         with torch.autocast(y_hat.device.type, enabled=False):
             linear = self.linear[0].synthesis(y_hat.float())
         quarters = functional.pixel_unshuffle(linear, 4)  # (B, 16 C, H/4, W/4)
-        lead = y_hat[:, : self.bent] / self.latent_std[:, None, None]
+        lead = y_hat[:, self.lead] / self.latent_std[:, None, None]
         h = self.at_eighth(self.to_eighth(self.from_latents(lead)))
         h = self.at_quarter(self.to_quarter(h) + self.from_quarter(quarters))
         return linear + functional.pixel_shuffle(self.head(h), 4).float()
@@ -251,6 +200,17 @@ class TecFp(nn.Module):
             y_hat = self.entropy_bottleneck.round(y)
             return TrainOutput(self.synthesis(y_hat), -torch.log2(likelihoods).sum((1, 2, 3)))
         step = self.steps.at(level)[:, :, None, None]
-        v = y / step
-        v_hat = round_dead_zone(v, dead_zone)
-        return TrainOutput(self.synthesis(v_hat * step), tile_bits(v, v_hat.detach(), dead_zone, OFFSET_CHANNELS))
+        ring = self.block_transform.ring
+        bases = principal_axes(y.detach(), self.config.bands, ring)
+        v = turn(y, bases, ring) / step
+        magnitude = round_magnitude(v.abs(), dead_zone)
+        v_hat = torch.copysign(magnitude, v)
+        bits = tile_bits(magnitude, v_hat[:, : self.config.bands])
+        return TrainOutput(self.synthesis(turn_back(v_hat * step, bases, ring)), bits)
+
+    @property
+    def block_transform(self) -> BlockTransform:
+        """The linear path of the compact configuration."""
+        if not isinstance(self.g_a, CompactAnalysis):
+            raise ConfigError("only the compact transform has a linear path")
+        return self.g_a.linear

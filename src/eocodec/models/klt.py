@@ -1,4 +1,4 @@
-"""Start TEC-FP's linear path at its optimum: for every spatial frequency the KLT across the bands."""
+"""Start TEC-FP as a good block transform codec: spectral bases, leading latents, steps from training data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from eocodec.models.fp import CompactAnalysis, CompactSynthesis, TecFp
+from eocodec.nn.spectral import RINGS
 
 # High-rate theory for entropy-coded uniform quantisation: D = step^2 / 12 and dR/dD = -1 / (2 ln 2 D) per
 # coefficient, so at slope lambda step = sqrt(12 / (2 ln 2 lambda)).
@@ -23,24 +24,22 @@ def init_linear(model: TecFp, patches: Tensor, band_weights: Tensor) -> None:
     g_a, g_s = model.g_a, model.g_s
     if not isinstance(g_a, CompactAnalysis) or not isinstance(g_s, CompactSynthesis):
         raise TypeError("only the compact transform has a linear path")
-    linear, root = g_a.linear, band_weights.sqrt()
-    u = linear.frequencies(patches * root[None, :, None, None])  # (256, n, C)
-    moment = (u.transpose(1, 2) @ u).double() / u.shape[1]
-    variances, vectors = torch.linalg.eigh(moment)
-    vectors = vectors.flip(2).float()  # (256, C, C), columns by falling variance
-    linear.forward_spectral.copy_(root[None, :, None] * vectors)
-    linear.inverse_spectral.copy_((vectors / root[None, :, None]).transpose(1, 2))
-    flat = variances.flip(1).flatten().clamp_min(0)
-    order = torch.argsort(flat, descending=True)
-    linear.order.copy_(order)
-    linear.rank.copy_(torch.argsort(order))
-    std = flat[order].sqrt().float()[: model.config.bent]
-    g_a.latent_std.copy_(std)
-    g_s.latent_std.copy_(std)
+    linear = g_a.linear
+    linear.root_weight.copy_(band_weights.sqrt())
+    u = linear.frequencies(patches).flatten(1, 3)  # (256, n, C)
+    moment = (u.transpose(1, 2) @ u).double()
+    ringed = torch.zeros(RINGS, linear.bands, linear.bands, dtype=torch.float64)
+    ringed.index_add_(0, linear.ring, moment)
+    linear.basis.copy_(torch.linalg.eigh(ringed)[1].flip(2))
+    variance = linear.analysis(patches).square().mean((0, 2, 3))
+    lead = torch.argsort(variance, descending=True)[: model.config.bent]
+    for side in (g_a, g_s):
+        side.lead.copy_(lead)
+        side.latent_std.copy_(variance[lead].sqrt())
 
 
 @torch.no_grad()
 def init_steps(model: TecFp, lmbdas: Tensor, factor: float = 1.1) -> None:
-    """Steps of every level from its lambda [levels] by high-rate theory; tuned for the loss with a dead zone of 0.1."""
+    """Steps of every level from its lambda [levels]: high-rate theory, tuned for a dead zone of 0.1."""
     step = factor * HIGH_RATE_STEP / lmbdas.sqrt()
     model.steps.log2_step.copy_(step.log2()[:, None].expand_as(model.steps.log2_step))

@@ -54,7 +54,7 @@ def read_card(path: Path) -> ModelCard:
         details = json.loads(path.with_suffix(".json").read_text())
         digest = bytes.fromhex(details["sha256"])
         return ModelCard(details["id"], details["family"], path, digest[:FINGERPRINT_BYTES], details)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path.with_suffix('.json')}: unreadable model card ({error})") from error
 
 

@@ -1,8 +1,7 @@
 """Weights files: a safetensors file with the network in float16 and the integer tables of its prior.
 
 Names: network tensors `net.*`; the prior `prior.*`, a set of CDF tables as three arrays (frequencies less one
-in uint16, bins of each table, first symbols); `channel_energy`, what a squared error in each latent does to the
-distortion (used by the encoder alone).
+in uint16, bins of each table, first symbols).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,16 @@ from eocodec.coding.tables import CdfTables
 from eocodec.entropy.prior import FactorizedPrior
 from eocodec.errors import WeightsError
 from eocodec.models.fp import FpConfig, TecFp
+from eocodec.models.fp_inference import Inference
 from eocodec.models.registry import ModelCard, by_fingerprint
+from eocodec.sensors import S2_L2A
 
-KEEP_FLOAT32 = ("latent_std", "log2_step")  # few numbers that multiply everything
+KEEP_FLOAT32 = ("latent_std", "log2_step", "basis", "root_weight")  # few numbers that multiply everything
 
 Arrays = dict[str, NDArray[Any]]
-_TABLE_SETS = ("family", "shift_table", "delta_tables", "shape_tables")
-_INDEX_SETS = ("default_scale", "default_shape", "offset_scale")
+_LOADED_AS = {"f": np.float32, "i": np.int64}
+_TABLE_SETS = ("family", "shift_table", "delta_tables", "shape_tables", "count_tables")
+_INDEX_SETS = ("default_scale", "default_shape", "offset_scale", "entry_scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,22 @@ class LoadedModel:
     card: ModelCard
     network: TecFp
     prior: FactorizedPrior
-    channel_energy: NDArray[np.float32]
+
+    def inference(self, dtype: torch.dtype) -> Inference:
+        """The network made ready to run in DN, its convolutions in `dtype`; kept for the next call."""
+        if dtype not in self._prepared:
+            means, stds = [band.mean for band in S2_L2A], [band.std for band in S2_L2A]
+            self._prepared[dtype] = Inference(self.network, means, stds, dtype)
+        return self._prepared[dtype]
+
+    @cached_property
+    def _prepared(self) -> dict[torch.dtype, Inference]:
+        return {}
+
+    @cached_property
+    def ring(self) -> NDArray[np.int64]:
+        """Ring of each frequency, [256] (`nn/spectral.py`)."""
+        return self.network.block_transform.ring.numpy()  # type: ignore[no-any-return]
 
 
 def pack_tables(tables: CdfTables) -> Arrays:
@@ -83,14 +100,19 @@ def _unpack_prior(arrays: Arrays) -> FactorizedPrior:
     return FactorizedPrior(**sets)
 
 
-def save(
-    path: Path, network: TecFp, prior: FactorizedPrior, energy: NDArray[np.float32], details: dict[str, Any]
-) -> None:
+def stored_dtype(name: str, tensor: torch.Tensor) -> torch.dtype:
+    """How a tensor of a network is stored: indices exactly, a few scales in float32, weights in float16."""
+    if not tensor.dtype.is_floating_point:
+        return torch.int32
+    return torch.float32 if any(part in name for part in KEEP_FLOAT32) else torch.float16
+
+
+def save(path: Path, network: TecFp, prior: FactorizedPrior, details: dict[str, Any]) -> None:
     """Write `path` (.safetensors) and its card (.json); `details` is completed with sizes and SHA-256."""
-    arrays: Arrays = {"channel_energy": energy.astype(np.float32)}
+    arrays: Arrays = {}
     for name, tensor in network.state_dict().items():
-        keep = any(part in name for part in KEEP_FLOAT32)
-        arrays[f"net.{name}"] = tensor.detach().cpu().contiguous().numpy().astype(np.float32 if keep else np.float16)
+        dtype = stored_dtype(name, tensor)
+        arrays[f"net.{name}"] = tensor.detach().cpu().contiguous().to(dtype).numpy()
     arrays.update(_pack_prior(prior))
     data = save_bytes(arrays, {"config": json.dumps(network.config.to_dict())})
     path.write_bytes(data)
@@ -107,7 +129,7 @@ def save(
 def _network(card: ModelCard, arrays: Arrays) -> TecFp:
     network = TecFp(FpConfig.from_dict(card.details["config"]))
     state = {
-        name.removeprefix("net."): torch.from_numpy(value.astype(np.float32))
+        name.removeprefix("net."): torch.from_numpy(value.astype(_LOADED_AS[value.dtype.kind]))
         for name, value in arrays.items()
         if name.startswith("net.")
     }
@@ -115,7 +137,9 @@ def _network(card: ModelCard, arrays: Arrays) -> TecFp:
     found = {name: tuple(value.shape) for name, value in state.items()}
     if expected != found:
         wrong = sorted({n for n in expected | found if expected.get(n) != found.get(n)})
-        raise WeightsError(f"{card.path}: tensors missing, unknown or of another shape: {', '.join(wrong[:5])}")
+        raise WeightsError(
+            f"{card.path}: tensors missing, unknown or of another shape: {', '.join(wrong[:5])}"
+        )
     network.load_state_dict(state)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -139,8 +163,8 @@ def load(card: ModelCard) -> LoadedModel:
         arrays = load_bytes(data)
         prior = _unpack_prior(arrays)
     except (SafetensorError, KeyError) as error:
-        raise WeightsError(f"{card.path}: {error}") from error
-    return LoadedModel(card, _network(card, arrays), prior, arrays["channel_energy"])
+        raise WeightsError(f"{card.path}: missing or unreadable: {error}") from error
+    return LoadedModel(card, _network(card, arrays), prior)
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Small convolutional building blocks. Shapes are `[B, C, H, W]`; every convolution keeps H and W unless its name says otherwise."""
+"""Small convolutional building blocks on `[B, C, H, W]`; H and W are kept unless the name says otherwise."""
 
 from __future__ import annotations
 

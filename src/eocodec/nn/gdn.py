@@ -1,4 +1,4 @@
-"""Generalised divisive normalisation (Balle et al., ICLR 2016), parametrised as the published checkpoints store it."""
+"""Generalised divisive normalisation (Balle et al., ICLR 2016), parametrised as in published checkpoints."""
 
 from __future__ import annotations
 

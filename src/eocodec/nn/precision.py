@@ -16,11 +16,16 @@ def bfloat16_is_native() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def inference_autocast(device: torch.device, *, enabled: bool = True) -> torch.autocast:
-    """Autocast to bfloat16 where that is native. `EOCODEC_PRECISION` = 'float32' or 'bfloat16' overrides."""
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where native, else float32. `EOCODEC_PRECISION` = 'float32' or 'bfloat16' overrides."""
     wanted = os.environ.get("EOCODEC_PRECISION", "auto")
     if wanted not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"EOCODEC_PRECISION must be auto, float32 or bfloat16, not {wanted!r}")
     native = device.type != "cpu" or bfloat16_is_native()
-    use = wanted == "bfloat16" or (wanted == "auto" and native)
-    return torch.autocast(device.type, torch.bfloat16, enabled=use and enabled)
+    return torch.bfloat16 if wanted == "bfloat16" or (wanted == "auto" and native) else torch.float32
+
+
+def inference_autocast(device: torch.device, *, enabled: bool = True) -> torch.autocast:
+    """Autocast to `inference_dtype`."""
+    use = enabled and inference_dtype(device) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=use)

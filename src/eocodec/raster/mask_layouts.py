@@ -24,7 +24,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from eocodec.errors import MalformedHeader
+from eocodec.errors import MalformedSection
 from eocodec.types import BoolArray
 
 BITS, RUNS, GAPS = 1, 2, 3
@@ -60,10 +60,10 @@ def decode_planes(raw: bytes, layout: int, variant: int, shape: PlaneShape) -> B
 
     Raises
     ------
-    MalformedHeader : no such layout or variant, wrong size, or a position outside the plane
+    MalformedSection : no such layout or variant, wrong size, or a position outside the plane
     """
     if layout not in _N_VARIANTS or variant >= _N_VARIANTS[layout]:
-        raise MalformedHeader(f"mask: no layout {layout} with variant {variant}")
+        raise MalformedSection(f"mask: no layout {layout} with variant {variant}")
     if layout == BITS:
         return _decode_bits(raw, variant, shape)
     if layout == RUNS:
@@ -84,10 +84,10 @@ def _decode_bits(raw: bytes, variant: int, shape: PlaneShape) -> BoolArray:
     planes, rows, cols = shape
     row_bytes = -(-cols // 8)
     if len(raw) != planes * rows * row_bytes:
-        raise MalformedHeader(f"mask: {len(raw)} bytes of bits for {shape} pixels")
+        raise MalformedSection(f"mask: {len(raw)} bytes of bits for {shape} pixels")
     packed = np.frombuffer(raw, np.uint8).reshape(planes, rows, row_bytes)
     if cols % 8 and (packed[..., -1] & (0xFF >> cols % 8)).any():
-        raise MalformedHeader("mask: a padding bit is set")
+        raise MalformedSection("mask: a padding bit is set")
     bits = np.unpackbits(packed, axis=-1, count=cols).view(bool)
     if variant == 2:
         np.logical_xor.accumulate(bits, axis=2, out=bits)
@@ -129,7 +129,7 @@ def _decode_runs(numbers: _Ints, variant: int, shape: PlaneShape) -> BoolArray:
     planes, rows, cols = shape
     counts, codes = numbers[: planes * rows], numbers[planes * rows :]
     if counts.size != planes * rows or counts.max() > cols or counts.sum() != codes.size:
-        raise MalformedHeader(f"mask: {numbers.size} numbers do not describe the runs of {shape} pixels")
+        raise MalformedSection(f"mask: {numbers.size} numbers do not describe the runs of {shape} pixels")
     columns = np.where(codes & 1, -(codes + 1) // 2, codes // 2)
     for part, n in _blocks(counts):
         block = columns[part].reshape(-1, n)
@@ -138,7 +138,7 @@ def _decode_runs(numbers: _Ints, variant: int, shape: PlaneShape) -> BoolArray:
         columns[part] = block.ravel()
     positions = columns + cols * np.repeat(np.arange(counts.size), counts)
     if ((columns < 0) | (columns >= cols)).any() or (np.diff(positions) <= 0).any():
-        raise MalformedHeader("mask: a run ends outside its row or before the run to its left")
+        raise MalformedSection("mask: a run ends outside its row or before the run to its left")
     changed = np.zeros((planes, rows, cols), dtype=bool)
     changed.reshape(-1)[positions] = True
     np.logical_xor.accumulate(changed, axis=2, out=changed)
@@ -155,7 +155,7 @@ def _decode_gaps(gaps: _Ints, inverted: bool, shape: PlaneShape) -> BoolArray:
     positions = np.cumsum(gaps + 1) - 1
     out = np.full(shape, inverted)
     if positions.size and positions[-1] >= out.size:
-        raise MalformedHeader(f"mask: pixel {positions[-1]} is outside {shape}")
+        raise MalformedSection(f"mask: pixel {positions[-1]} is outside {shape}")
     out.reshape(-1)[positions] = not inverted
     return out
 
@@ -169,6 +169,6 @@ def _split_bytes(numbers: _Ints) -> bytes:
 def _join_bytes(raw: bytes) -> _Ints:
     """The numbers that `_split_bytes` wrote."""
     if len(raw) % 4:
-        raise MalformedHeader(f"mask: {len(raw)} bytes are no whole number of integers")
+        raise MalformedSection(f"mask: {len(raw)} bytes are no whole number of integers")
     octets = np.frombuffer(raw, np.uint8).reshape(4, -1).T
     return np.ascontiguousarray(octets).view(">u4").reshape(-1).astype(np.int64)

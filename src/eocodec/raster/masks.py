@@ -23,7 +23,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eocodec.errors import InputError, MalformedHeader, TrailingBytes, Truncated
+from eocodec.errors import InputError, MalformedSection, TrailingBytes, Truncated
 from eocodec.raster import mask_layouts as layouts
 from eocodec.types import AnyArray, BoolArray
 
@@ -104,7 +104,7 @@ def decode_mask(data: bytes, shape: Shape4) -> BoolArray:
     Raises
     ------
     Truncated, TrailingBytes : the body ends too early or too late
-    MalformedHeader : anything else that `encode_mask` cannot have written
+    MalformedSection : anything else that `encode_mask` cannot have written (R33)
     Notes
     -----
     Never holds more decompressed bytes than the mask has pixels (and a few). Not checked: that the body
@@ -163,7 +163,7 @@ def _inflate(body: bytes, limit: int) -> bytes:
     try:
         raw = unpacker.decompress(body, limit + 1)
     except zlib.error as error:
-        raise MalformedHeader(f"mask: not a deflate stream ({error})") from error
+        raise MalformedSection(f"mask: not a deflate stream ({error})") from error
     _check_end(len(raw), limit, unpacker.eof, len(unpacker.unused_data))
     return raw
 
@@ -178,7 +178,7 @@ def _unlzma(body: bytes, limit: int) -> bytes:
     try:
         raw = unpacker.decompress(body, limit + 1)
     except lzma.LZMAError as error:
-        raise MalformedHeader(f"mask: not an LZMA2 stream ({error})") from error
+        raise MalformedSection(f"mask: not an LZMA2 stream ({error})") from error
     _check_end(len(raw), limit, unpacker.eof, len(unpacker.unused_data))
     return raw
 
@@ -186,7 +186,7 @@ def _unlzma(body: bytes, limit: int) -> bytes:
 def _check_end(size: int, limit: int, ended: bool, unused: int) -> None:
     """Raise unless the stream ended within the limit and with the last byte."""
     if size > limit:
-        raise MalformedHeader(f"mask: decompresses to more than {limit} bytes")
+        raise MalformedSection(f"mask: decompresses to more than {limit} bytes")
     if not ended:
         raise Truncated(f"mask: the compressed body ends after {size} decompressed bytes")
     if unused:

@@ -100,14 +100,13 @@ def _round_to_int(x_hat: FloatArray, dtype: np.dtype[Any]) -> AnyArray:
     """Round half to even and clip to the dtype's range, without overflow in the cast."""
     info = np.iinfo(dtype)
     # float32 holds every integer of 16 bits exactly, not every one of 32
-    wide = x_hat.astype(np.float64 if dtype.itemsize > 2 else _float_dtype(x_hat))
+    wide = np.rint(x_hat, dtype=np.float64 if dtype.itemsize > 2 else _float_dtype(x_hat))
     top = float(info.max)
     if int(top) > info.max:  # 64-bit types: float(max) rounds up and would wrap around in the cast
         top = float(np.nextafter(top, 0.0))
-    np.rint(wide, out=wide)
-    np.clip(wide, float(info.min), top, out=wide)
-    with np.errstate(invalid="ignore"):  # masked pixels may be NaN here; they are overwritten
-        return wide.astype(dtype)
+    if wide.size and not (wide.min() >= info.min and wide.max() <= top):
+        np.clip(wide, float(info.min), top, out=wide)
+    return wide.astype(dtype)
 
 
 def _narrow(x_hat: FloatArray, dtype: np.dtype[Any]) -> AnyArray:
@@ -157,31 +156,31 @@ def restore(
     an error bound has to check its result after this function.
     """
     target = np.dtype(dtype)
-    valid = np.broadcast_to(np.True_ if mask is None else mask, x_hat.shape)
-    if not np.isfinite(x_hat, where=valid, out=np.ones(x_hat.shape, bool)).all():
+    valid = None if mask is None or mask.all() else np.broadcast_to(mask, x_hat.shape)
+    fill = None if valid is None else nodata_value(target, nodata)
+    if valid is not None:
+        x_hat = np.where(valid, x_hat, x_hat.dtype.type(0))
+    if x_hat.size and not (math.isfinite(x_hat.min()) and math.isfinite(x_hat.max())):
         raise CodecError("a decoded pixel is NaN or infinite")
     out = _narrow(x_hat, target) if target.kind == "f" else _round_to_int(x_hat, target)
-    if not valid.all():
-        np.copyto(out, nodata_value(target, nodata), where=~valid)
-    elif nodata is None:
-        return out
-    return _avoid_nodata(out, x_hat, valid, nodata)
+    _avoid_nodata(out, x_hat, nodata)
+    if valid is not None and fill is not None:
+        np.copyto(out, fill, where=~valid)
+    return out
 
 
-def _avoid_nodata(out: AnyArray, x_hat: FloatArray, valid: BoolArray, nodata: float | None) -> AnyArray:
-    """Move valid pixels that equal nodata to the nearest other value (in place)."""
+def _avoid_nodata(out: AnyArray, x_hat: FloatArray, nodata: float | None) -> None:
+    """Move pixels that equal nodata to the nearest other value (in place)."""
     if nodata is None or math.isnan(nodata):
-        return out
+        return
     if out.dtype.kind == "f":
         value = nodata_value(out.dtype, nodata)
-        clash = valid & (out == value)
         # towards zero, because the value may be the largest of its type; from zero, upwards
-        out[clash] = np.nextafter(value, np.array(0.0 if value != 0 else 1.0, out.dtype))
-        return out
-    clash = valid & (out == nodata)
+        out[out == value] = np.nextafter(value, np.array(0.0 if value != 0 else 1.0, out.dtype))
+        return
+    clash = out == nodata
     if clash.any():
         out[clash] = _int_neighbours(x_hat[clash], int(nodata), out.dtype)
-    return out
 
 
 def looks_like_reflectance(array: AnyArray, mask: BoolArray | None = None) -> bool:

@@ -30,7 +30,7 @@ class RunConfig:
     log_every: int = 50  # steps
     checkpoint_minutes: float = 3.0
     eval_minutes: float = 15.0
-    init_from: str = ""  # checkpoint whose averaged weights a new run starts from, instead of the KLT
+    init_from: str = ""  # checkpoint whose averaged weights to start from, instead of the block transform
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """L = R + lmbda * D; R in bits per pixel per band, D = mean over bands of weight * MSE of standardised bands."""
+    """L = R + lmbda * D; R in bits per pixel per band, D = mean over standardised bands of weight * MSE."""
 
     lmbda_min: float = 1.0
     lmbda_max: float = 1600.0
     dead_zone: float = 0.1  # symbols are rounded towards zero this much sooner than at 1/2
     balance: float = 0.5  # a sample's loss is multiplied by lmbda^-balance
-    band_weights: str = "dn"  # 'dn': std^2 / mean(std^2), i.e. MSE in DN; 'flat': all 1; or 12 numbers, comma separated
+    band_weights: str = "dn"  # 'dn': std^2 / mean(std^2), i.e. MSE in DN; 'flat': all 1; or '1,2,...'
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,8 @@ class OptimConfig:
     """Muon for the convolutions, AdamW for the rest; all rates follow one schedule that anneals to zero."""
 
     muon_lr: float = 0.003  # 0: AdamW for the convolutions too
-    adam_lr: float = 3e-4
-    linear_factor: float = 0.03  # AdamW rate of the linear path, of adam_lr
-    entropy_factor: float = 3.0  # of the prior and the steps
+    adam_lr: float = 1e-3
+    entropy_factor: float = 1.0  # AdamW rate of the prior and the steps, of adam_lr
     warmup_steps: int = 100
     flat_share: float = 0.3  # of the run at the full rate before the cosine to zero
     clip_norm: float = 1.0

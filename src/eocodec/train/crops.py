@@ -20,7 +20,9 @@ B01, B02, B8A, B09 = (S2_BAND_NAMES.index(b) for b in ("B01", "B02", "B8A", "B09
 HAZE = np.array([1150, 900, 600, 450, 350, 250, 200, 150, 120, 50, 10, 10], np.float32)[:, None, None]
 # Brightness of thick cloud and of snow relative to B02, per band (from the clouded dates of the L2A series)
 CLOUD = np.array([1.0, 1, 1, 1.02, 1.06, 1.08, 1.1, 1.12, 1.1, 1.1, 0.55, 0.42], np.float32)[:, None, None]
-SNOW = np.array([1.0, 1, 0.99, 1.05, 1.07, 1.05, 1.03, 1.08, 1.02, 1.0, 0.17, 0.14], np.float32)[:, None, None]
+SNOW = np.array([1.0, 1, 0.99, 1.05, 1.07, 1.05, 1.03, 1.08, 1.02, 1.0, 0.17, 0.14], np.float32)[
+    :, None, None
+]
 
 
 def standardise(dn: Float) -> Float:
@@ -29,7 +31,7 @@ def standardise(dn: Float) -> Float:
 
 
 class CropSampler:
-    """Draws batches; scenes by area, L2A favoured. Not thread-safe; one generator, so a run can be repeated."""
+    """Draws batches; scenes by area, L2A favoured. One generator: repeatable, and not thread-safe."""
 
     def __init__(self, scenes: Sequence[Scene], config: DataConfig, seed: int) -> None:
         self.scenes = scenes
@@ -58,7 +60,7 @@ class CropSampler:
         if rng.random() < config.cloud:
             dn = self._paste_cloud(dn)
         dn = np.clip(dn, 0, 20000)
-        dn = np.rot90(dn, rng.integers(4), axes=(1, 2))
+        dn = np.rot90(dn, int(rng.integers(4)), axes=(1, 2))
         return np.ascontiguousarray(dn[:, :, ::-1] if rng.random() < 0.5 else dn)
 
     def _cut(self, scene: Scene, side: int) -> Float:
@@ -93,7 +95,7 @@ class CropSampler:
         rng = self.rng
         spectrum = SNOW if rng.random() < 0.5 else CLOUD
         contrast, level = rng.uniform(1.0, 3.0), rng.uniform(0, 5000)
-        return (dn * contrast * (0.5 + 0.5 * spectrum) + level * spectrum).astype(np.float32)
+        return np.asarray(dn * contrast * (0.5 + 0.5 * spectrum) + level * spectrum, np.float32)
 
     def _paste_cloud(self, dn: Float) -> Float:
         """Alpha-blend a fractal cloud over the crop, textured, with its real spectral slope."""
@@ -103,8 +105,10 @@ class CropSampler:
         texture = self._fractal(side, rng.uniform(1.3, 2.4)) * rng.uniform(100, 1500)
         spectrum = (SNOW if rng.random() < 0.3 else CLOUD) * np.exp(rng.normal(0, 0.04, (12, 1, 1)))
         cloud = (rng.uniform(2500, 9000) + texture) * spectrum
-        cloud = np.stack([blur_to_60m(c) if b.pixel_size == 60 else c for c, b in zip(cloud, S2_L2A, strict=True)])
-        return (dn * (1 - alpha) + cloud * alpha + rng.normal(0, 8, dn.shape)).astype(np.float32)
+        cloud = np.stack(
+            [blur_to_60m(c) if b.pixel_size == 60 else c for c, b in zip(cloud, S2_L2A, strict=True)]
+        )
+        return np.asarray(dn * (1 - alpha) + cloud * alpha + rng.normal(0, 8, dn.shape), np.float32)
 
     def _fractal(self, side: int, slope: float) -> Float:
         """Gaussian random field with power ~ f^-2 slope, unit variance, [side, side]."""

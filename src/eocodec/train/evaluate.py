@@ -34,7 +34,7 @@ def load_tiles(root: Path) -> Tensor:
 
 @torch.inference_mode()
 def measure(model: TecFp, tiles: Tensor, *, bf16: bool, dead_zone: float) -> dict[str, list[list[float]]]:
-    """Per level (rows) and tile (columns): {'bpppc': ..., 'psnr': ...}; PSNR in DN, peak 10 000, all bands."""
+    """{'bpppc': ..., 'psnr': ...}, levels in rows, tiles in columns; PSNR in DN, peak 10 000, all bands."""
     device = next(model.parameters()).device
     stds = torch.from_numpy(STDS)[None].to(device)
     rows: dict[str, list[list[float]]] = {"bpppc": [], "psnr": []}

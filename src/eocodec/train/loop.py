@@ -1,14 +1,12 @@
 """The training loop: a run folder with checkpoints that can be killed and resumed at any moment.
 
-A run folder holds `config.json`, `log.jsonl` (one object a line: steps, evaluations, starts), `last.pt`
-(everything to resume) and, from the second checkpoint on, nothing else: checkpoints replace each other
-atomically.
+A run folder holds `config.json`, `log.jsonl` (one object a line: steps, evaluations, starts) and `last.pt`
+(everything to resume), which each checkpoint replaces atomically. At the end the weights are exported there.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
 import threading
@@ -27,6 +25,7 @@ from eocodec.models.klt import init_linear, init_steps
 from eocodec.train import evaluate, losses, optim
 from eocodec.train.config import TrainConfig, load_config
 from eocodec.train.crops import CropSampler
+from eocodec.train.export import export
 from eocodec.train.scenes import data_root, load_cached
 
 KLT_PATCHES = 12_000
@@ -37,7 +36,9 @@ def git_commit() -> str:
     """The commit of the working directory, '+' appended when it has changes; 'unknown' outside git."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+" if status.stdout.strip() else "")
@@ -173,10 +174,11 @@ class Trainer:
             "step": self.step,
             "elapsed": self.elapsed,
             "torch_rng": torch.get_rng_state(),
+            "commit": git_commit(),
         }
         partial = self.out / (CHECKPOINT + ".partial")
         torch.save(state, partial)
-        os.replace(partial, self.out / CHECKPOINT)
+        partial.replace(self.out / CHECKPOINT)
 
     def resume(self) -> bool:
         """Take up the checkpoint of the run folder, if there is one."""
@@ -240,7 +242,8 @@ def run(config_path: str | Path, out: str | Path | None = None) -> Path:
 
     Returns
     -------
-    The run folder (default `runs/<name of the file>`), which holds `last.pt` and `log.jsonl`.
+    The run folder (default `runs/<name of the file>`): `last.pt`, `log.jsonl`, and at the end the weights
+    file with its card.
     """
     config = load_config(config_path)
     folder = Path(out) if out else Path("runs") / Path(config_path).stem
@@ -248,16 +251,27 @@ def run(config_path: str | Path, out: str | Path | None = None) -> Path:
     recorded = folder / "config.json"
     text = json.dumps(config.to_dict(), indent=1)
     if recorded.is_file() and recorded.read_text() != text:
-        raise ConfigError(f"{folder} holds a run with another configuration; choose another folder or remove it")
+        raise ConfigError(
+            f"{folder} holds a run with another configuration; choose another folder or remove it"
+        )
     recorded.write_text(text)
     trainer = Trainer(config, folder)
     resumed = trainer.resume()
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    start = {"start": trainer.step, "commit": git_commit(), "seed": config.run.seed, "torch": torch.__version__}
+    start = {
+        "start": trainer.step,
+        "commit": git_commit(),
+        "seed": config.run.seed,
+        "torch": torch.__version__,
+    }
     trainer.log({**start, "parameters": parameters})
-    print(f"{'resumed' if resumed else 'started'} at step {trainer.step}, {parameters} parameters", flush=True)
+    print(
+        f"{'resumed' if resumed else 'started'} at step {trainer.step}, {parameters} parameters", flush=True
+    )
     trainer.evaluate()
     _train(trainer)
     trainer.save()
     trainer.evaluate()
+    weights = export(folder / CHECKPOINT, folder)
+    print(f"weights {weights}", flush=True)
     return folder

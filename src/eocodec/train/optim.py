@@ -28,7 +28,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    return torch.as_tensor(x.T if tall else x, dtype=matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -54,13 +54,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Parameters by treatment: 'muon', 'adam', 'linear' (the KLT path), 'entropy' (prior and steps)."""
-    groups: dict[str, list[nn.Parameter]] = {"muon": [], "adam": [], "linear": [], "entropy": []}
+    """Parameters by treatment: 'muon', 'adam', 'entropy' (prior and steps)."""
+    groups: dict[str, list[nn.Parameter]] = {"muon": [], "adam": [], "entropy": []}
     for name, p in model.named_parameters():
         if name.startswith(("prior.", "steps.", "entropy_bottleneck.")):
             groups["entropy"].append(p)
-        elif ".linear." in name:
-            groups["linear"].append(p)
         else:
             groups["muon" if p.ndim >= 2 and not name.endswith(("gamma", "beta")) else "adam"].append(p)
     return groups
@@ -75,7 +73,6 @@ def build(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
         {"params": groups[name], "lr": config.adam_lr * factor}
         for name, factor in (
             ("adam", 1.0),
-            ("linear", config.linear_factor),
             ("entropy", config.entropy_factor),
         )
         if groups[name]

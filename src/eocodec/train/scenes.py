@@ -23,7 +23,7 @@ CLOUD_SCL = (8, 9, 10)  # scene classification: cloud medium, high probability, 
 
 @dataclass(frozen=True)
 class Scene:
-    """One date of one place: `dn` int16 [12, H, W]; `level` 'L1C' or 'L2A'; `synthetic` names bands made up."""
+    """One date of one place: `dn` int16 [12, H, W]; `level` 'L1C' or 'L2A'; `synthetic`: bands made up."""
 
     name: str
     place: str
@@ -58,7 +58,7 @@ def upsample(plane: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 def coarsen(plane: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     """Mean over blocks of `factor` x `factor` pixels; sides must be multiples of it."""
     rows, cols = plane.shape
-    return plane.reshape(rows // factor, factor, cols // factor, factor).mean((1, 3))
+    return np.asarray(plane.reshape(rows // factor, factor, cols // factor, factor).mean((1, 3)))
 
 
 def _read_native(folder: Path) -> NDArray[np.int16]:
@@ -70,7 +70,11 @@ def _read_native(folder: Path) -> NDArray[np.int16]:
             planes.append(source.read(1).astype(np.float32))
     rows, cols = planes[1].shape
     full = [p if p.shape == (rows, cols) else upsample(p, rows // p.shape[0])[:rows, :cols] for p in planes]
-    return np.clip(np.rint(np.stack(full)), -32767, 32767).astype(np.int16)
+    return _to_int16(np.stack(full))
+
+
+def _to_int16(dn: NDArray[np.float32]) -> NDArray[np.int16]:
+    return np.asarray(np.clip(np.rint(dn), -32767, 32767), np.int16)
 
 
 def _read_stack(path: Path) -> NDArray[np.int16]:
@@ -81,10 +85,7 @@ def _read_stack(path: Path) -> NDArray[np.int16]:
     with rasterio.open(path) as source:
         dn = source.read()
     invalid = (dn == NODATA).any(0)
-    if invalid.any():
-        filled = smooth_fill(dn.astype(np.float32), ~invalid)
-        dn = np.rint(filled).astype(np.int16)
-    return dn.astype(np.int16)
+    return _to_int16(smooth_fill(dn.astype(np.float32), ~invalid))
 
 
 def _read_series(path: Path) -> list[NDArray[np.int16]]:
@@ -102,7 +103,7 @@ def _read_series(path: Path) -> list[NDArray[np.int16]]:
         planes["B01"] = blur_to_60m(planes["B02"])
         planes["B09"] = blur_to_60m(planes["B8A"])
         stack = np.stack([planes[b] for b in S2_BAND_NAMES])
-        scenes.append(np.clip(np.rint(stack), -32767, 32767).astype(np.int16))
+        scenes.append(_to_int16(stack))
     return scenes
 
 

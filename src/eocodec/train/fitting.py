@@ -1,0 +1,149 @@
+"""Fit the integer tables of TEC-FP's prior to what its encoder does on training crops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eocodec.codestream import MAX_QUALITY
+from eocodec.coding.tables import CdfTables, from_pmfs
+from eocodec.entropy import family
+from eocodec.entropy.axes import bases, entry_count, turn
+from eocodec.entropy.prior import CONTEXT_WIDTH, CONTEXTS, DEAD, MAX_DELTA, MAX_SHIFT, FactorizedPrior
+from eocodec.entropy.rdo import RDO_STRENGTH, quantise, state_axes
+
+ENTRY_MEAN_GUESS = 8.0  # mean absolute entry of an axis before any is seen
+ENTRY_SCALE_GUESS = int(np.rint(family.index_of(np.array(ENTRY_MEAN_GUESS))))
+_PRIOR_COUNT = 0.2  # added to every observed count, so that nothing is impossible
+
+Float = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+
+@dataclass
+class _Observed:
+    """What the encoder chose on the fitting crops: lists over crops, per level."""
+
+    scale: list[NDArray[np.int64]]
+    shape: list[NDArray[np.int64]]
+    offset: list[NDArray[np.int32]]
+
+
+def _counts_to_table(counts: NDArray[np.float64], first: int) -> CdfTables:
+    """One table a row of counts [rows, symbols], plus an escape that hardly weighs."""
+    smooth = counts + _PRIOR_COUNT
+    escape = np.full((len(smooth), 1), 1e-4) * smooth.sum(1, keepdims=True)
+    return from_pmfs(list(np.concatenate([smooth, escape], 1)), np.full(len(smooth), first))
+
+
+def flat_prior(levels: int, channels: int, bands: int, rings: int) -> FactorizedPrior:
+    """A prior that favours nothing: where fitting starts."""
+    return FactorizedPrior(
+        family=family.build_family(),
+        default_scale=np.full((levels, channels), family.SCALES // 2),
+        default_shape=np.full((levels, channels), 2),
+        offset_scale=np.full((levels, bands), 40),
+        shift_table=_counts_to_table(np.zeros((1, 2 * MAX_SHIFT + 1)), -MAX_SHIFT),
+        delta_tables=_counts_to_table(np.zeros((CONTEXTS, MAX_DELTA - DEAD + 1)), DEAD),
+        shape_tables=_counts_to_table(np.zeros((len(family.SHAPES), len(family.SHAPES))), 0),
+        count_tables=_counts_to_table(np.zeros((rings, bands)), 0),
+        entry_scale=np.full((rings, entry_count(bands - 1, bands)), ENTRY_SCALE_GUESS),
+    )
+
+
+def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> FactorizedPrior:
+    """Defaults and side tables from latents [crops, M, n], steps [levels, M], lambdas [levels].
+
+    Scales are chosen from the data first, without regard to side information; then shifts, differences and
+    shapes are counted.
+    """
+    levels, channels = steps.shape
+    prior = flat_prior(levels, channels, channels // len(ring), int(ring.max()) + 1)
+    prior = _fit_axes(latents, steps, prior, ring)
+    observed = [
+        _observe(latents, steps[i], RDO_STRENGTH * lmbdas[i] * steps[i] ** 2, prior, i, levels, ring)
+        for i in range(levels)
+    ]
+    scale = np.stack([np.stack(o.scale) for o in observed])  # (levels, crops, M), -1 where dead
+    shape = np.stack([np.stack(o.shape) for o in observed])
+    default_scale = np.rint(np.maximum(np.median(np.maximum(scale, 0), 1), 0)).astype(np.int64)
+    votes = np.stack([((shape == s) & (scale >= 0)).sum(1) for s in range(len(family.SHAPES))])
+    default_shape = (votes + 0.01 * votes.sum(1, keepdims=True)).argmax(0)
+    offsets = np.stack([np.stack(o.offset) for o in observed])  # (levels, crops, K)
+    spread = np.clip(np.rint(family.index_of(np.abs(offsets).mean(1) + 0.02)), 0, family.SCALES - 1)
+    shifts, deltas, shapes = _side_counts(scale, shape, default_scale, default_shape)
+    return FactorizedPrior(
+        family=prior.family,
+        default_scale=default_scale,
+        default_shape=default_shape,
+        offset_scale=spread.astype(np.int64),
+        shift_table=_counts_to_table(shifts[None], -MAX_SHIFT),
+        delta_tables=_counts_to_table(deltas, DEAD),
+        shape_tables=_counts_to_table(shapes, 0),
+        count_tables=prior.count_tables,
+        entry_scale=prior.entry_scale,
+    )
+
+
+def _fit_axes(latents: Float, steps: Float, prior: FactorizedPrior, ring: Index) -> FactorizedPrior:
+    """The prior with what codes the axes counted over crops and levels."""
+    stated = [state_axes(y, step, prior, ring) for y in latents for step in steps[:: max(len(steps) // 3, 1)]]
+    counts = np.zeros((len(prior.entry_scale), prior.bands))
+    total = np.zeros_like(prior.entry_scale, np.float64)
+    seen = np.zeros_like(total)
+    for axes in stated:
+        counts[np.arange(len(counts)), axes.counts] += 1
+        sizes = np.array([entry_count(int(n), prior.bands) for n in axes.counts])
+        seen += np.arange(total.shape[1])[None, :] < sizes[:, None]
+        total += np.abs(axes.entries)
+    mean = (total + ENTRY_MEAN_GUESS) / (seen + 1)
+    scale = np.clip(np.rint(family.index_of(mean)), 0, family.SCALES - 1).astype(np.int64)
+    return replace(prior, count_tables=_counts_to_table(counts, 0), entry_scale=scale)
+
+
+def _observe(
+    latents: Float,
+    step: Float,
+    weight: Float,
+    prior: FactorizedPrior,
+    level: int,
+    levels: int,
+    ring: Index,
+) -> _Observed:
+    out = _Observed([], [], [])
+    quality_steps = round(MAX_QUALITY * level / max(levels - 1, 1))
+    for y in latents:
+        axes = state_axes(y, step, prior, ring)
+        z = turn(y, bases(axes.counts, axes.entries, prior.bands), ring)
+        centred, choice = quantise(z, step, weight, prior, quality_steps)
+        best = prior.data_bits(centred).argmin(1)
+        scale, shape = choice.scale.copy(), choice.shape.copy()  # -1 where dead
+        scale[choice.live], shape[choice.live] = best % family.SCALES, best // family.SCALES
+        out.scale.append(scale)
+        out.shape.append(shape)
+        out.offset.append(choice.offset)
+    return out
+
+
+def _side_counts(
+    scale: NDArray[np.int64],
+    shape: NDArray[np.int64],
+    default_scale: NDArray[np.int64],
+    default_shape: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    shifts = np.zeros(2 * MAX_SHIFT + 1)
+    deltas = np.zeros((CONTEXTS, MAX_DELTA - DEAD + 1))
+    shapes = np.zeros((len(family.SHAPES), len(family.SHAPES)))
+    for level in range(len(scale)):
+        for found, form in zip(scale[level], shape[level], strict=True):
+            live = found >= 0
+            lag = (found - default_scale[level])[live]
+            shift = int(np.clip(np.rint(np.median(lag)), -MAX_SHIFT, MAX_SHIFT)) if lag.size else 0
+            shifts[shift + MAX_SHIFT] += 1
+            default = np.clip(default_scale[level] + shift, 0, family.SCALES - 1)
+            delta = np.where(live, np.clip(found - default, -MAX_DELTA, MAX_DELTA), DEAD)
+            np.add.at(deltas, (default // CONTEXT_WIDTH, delta - DEAD), 1)
+            np.add.at(shapes, (default_shape[level][live], form[live]), 1)
+    return shifts, deltas, shapes

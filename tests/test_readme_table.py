@@ -1,0 +1,125 @@
+"""Figures get into the documents from the results, and nowhere else."""
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from eocodec.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+TILES = ("ssl4eos12_val_0193833_0", "clear")
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("readme_table", ROOT / "tools" / "readme_table.py")
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(tool):
+    entry = {
+        "anchor": "x265",
+        "range_db": [36.0, 46.0],
+        "mean_percent": -3.21,
+        "worst_percent": 12.5,
+        "worst_tile": "clear",
+    }
+    points = [
+        {"tile": tile, "codec": "tec-fp", "setting": q, "bits": int(scale * bits), "psnr": psnr}
+        for tile, scale in zip(TILES, (4, 1), strict=True)
+        for q, bits, psnr in ((0, 500, 35.0), (50, 1000, 40.0), (100, 2000, 45.0))
+    ]
+    rd = {
+        "meta": {"model": "tec-fp", "tiles": list(TILES), "samples_per_tile": 1000},
+        "summary": {
+            "bd_rate": [{**entry, "anchor": "j2k", "mean_percent": -71.0}, entry],
+            "average_curves": {"tec-fp": [{"psnr": 36.0, "bpppc": 0.0512}, {"psnr": 40.0, "bpppc": 0.1249}]},
+        },
+        "points": points,
+    }
+    speeds = {"encode_mpixel_per_s": 1.5, "decode_mpixel_per_s": 3.25}
+    speed = {
+        "meta": {"rows": 2048, "cols": 1024, "threads": 2, "processor": "a processor"},
+        "warm_process": {"eocodec": speeds, "openjpeg": {**speeds, "encode_mpixel_per_s": 0.5}},
+    }
+    exactness = {
+        "meta": {"streams": 6},
+        "settings": [
+            {"same_symbols": 6, "errors": {}, "max_difference": 0.0},
+            {"same_symbols": 5, "errors": {"a": "ChecksumMismatch"}, "max_difference": 1.0},
+        ],
+    }
+    card = {"bands": ["B01"] * 12, "parameters": 1_234_567, "bytes": 3_210_000}
+    return [tool.Results("tec-fp", card, rd, speed, exactness)]
+
+
+def test_the_table_holds_card_rates_and_speeds(tool, results):
+    header, _, row = tool.models_table(results).splitlines()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert len(header.split("|")) == len(row.split("|"))
+    assert cells[1:] == ["12", "1.23 M", "3.2 MB", "0.051 / 0.125 / -", "1.50 / 3.25", "Apache-2.0"]
+
+
+def test_sentences_hold_the_figures(tool, results):
+    text = tool.figures(results)
+    assert "\N{MINUS SIGN}71.0 % against JPEG 2000 per band" in text
+    assert "\N{MINUS SIGN}3.2 % against x265" in text
+    assert "worst tile against x265: +12.5 % (clear)" in text
+    assert "encode 1.50 (OpenJPEG 0.50) and decode 3.25 (OpenJPEG 3.25)" in text
+    assert "2048 x 1024 pixels, 2 threads of a processor" in text
+
+
+def test_clouded_tiles_are_told_from_clear_ones(tool, results):
+    text = tool.cloud_cost(results)
+    assert "the 1 clouded development tiles take 4.00 to 4.00 bits" in text
+    assert "the clear ones 1.00 to 1.00" in text
+
+
+def test_a_setting_that_decodes_otherwise_is_not_counted(tool, results):
+    assert "under 1 of them, pixels at most 1 DN apart" in tool.exactness_figures(results)
+
+
+def test_what_was_not_measured_is_said_so(tool):
+    nothing = [tool.Results("tec-fp", None, None, None, None)]
+    for text in (tool.models_table(nothing), tool.figures(nothing), tool.cloud_cost(nothing)):
+        assert tool.MISSING in text
+
+
+def test_filling_replaces_blocks_and_inline_text_and_nothing_else(tool):
+    text = "a <!-- x:begin -->old<!-- x:end --> b\n<!-- y:begin -->\nold\n\nolder\n<!-- y:end -->\nc\n"
+    text = tool.fill(tool.fill(text, "x", "(1)"), "y", "new")
+    assert text == "a <!-- x:begin -->(1)<!-- x:end --> b\n<!-- y:begin -->\nnew\n<!-- y:end -->\nc\n"
+    with pytest.raises(InputError):
+        tool.fill(text, "z", "")
+
+
+def test_check_notices_a_stale_document(tool, results, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "experiments" / "tec-fp"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("no figures here\n")
+    (tmp_path / "README.md").write_text("<!-- models:begin -->\n<!-- models:end -->\n")
+    (folder / "speed.json").write_text(json.dumps(results[0].speed))
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "documents", lambda make=tool.documents: make(tmp_path))
+    assert tool.main(["--check"]) == 1
+    assert "README.md: out of date" in capsys.readouterr().out
+    assert tool.main([]) == 0
+    assert tool.main(["--check"]) == 0
+    changed = copy.deepcopy(results[0].speed)
+    changed["warm_process"]["eocodec"]["encode_mpixel_per_s"] = 9.99
+    (folder / "speed.json").write_text(json.dumps(changed))
+    assert tool.main(["--check"]) == 1
+
+
+def test_the_documents_are_up_to_date(tool):
+    stale = [str(p.relative_to(ROOT)) for p, text in tool.documents().items() if p.read_text() != text]
+    assert not stale, "run `make readme`"

@@ -1,0 +1,233 @@
+"""Put measured figures into the documents: nobody types a number of a benchmark by hand.
+
+    python tools/readme_table.py [--check]
+
+Between `<!-- NAME:begin -->` and `<!-- NAME:end -->` of README.md and of the experiments' READMEs stands what
+this script makes of the models' cards and of the results of `eocodec bench`. With --check nothing is written,
+and the exit code is 1 where a document is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eocodec.bench.base import LABELS, RatePoint
+from eocodec.bench.curves import bits_at, by_codec_and_tile
+from eocodec.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ("tec-fp",)
+DESCRIPTIONS = {"tec-fp": "image codec, factorized prior"}
+MISSING = "not measured yet"
+TABLE_PSNR = (36.0, 40.0, 44.0)
+CLOUD_PSNR = 40.0
+# Dev tiles that the imagery's catalogue calls bright (B02 > 3000 DN) on 69 % and 82 % of their area.
+CLOUDED = ("ssl4eos12_val_0193833_0", "ssl4eos12_val_0193833_3")
+CONTESTS = {"warm_process": "in a warm process", "whole_process": "process start included"}
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of one model; None: not there yet."""
+
+    model: str
+    card: Json | None
+    rd: Json | None
+    speed: Json | None
+    exactness: Json | None
+
+
+def load(model: str, root: Path = ROOT) -> Results:
+    """Card and results of a model, as far as they are there."""
+    folder = root / "experiments" / model
+    card = root / "src" / "eocodec" / "weights" / f"{model}.json"
+    paths = (card, folder / "rd.json", folder / "speed.json", folder / "exactness.json")
+    found = (json.loads(p.read_text()) if p.is_file() else None for p in paths)
+    return Results(model, *found)
+
+
+def models_table(results: list[Results]) -> str:
+    """One row a model."""
+    psnr = " / ".join(f"{value:g}" for value in TABLE_PSNR)
+    header = (
+        "model",
+        "bands",
+        "parameters",
+        "weights",
+        f"bits per pixel per band at {psnr} dB",
+        "encode / decode, Mpixel/s",
+        "licence",
+    )
+    rows = [header, ("---",) * len(header), *map(_model_row, results)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _model_row(result: Results) -> tuple[str, ...]:
+    name = f"`{result.model}`, {DESCRIPTIONS[result.model]}"
+    card = result.card
+    sizes = ("-", "-", "-")
+    if card is not None:
+        sizes = (
+            str(len(card["bands"])),
+            f"{card['parameters'] / 1e6:.2f} M",
+            f"{card['bytes'] / 1e6:.1f} MB",
+        )
+    licence = "Apache-2.0" if card is None else str(card.get("licence", "Apache-2.0"))
+    return (name, *sizes, _rates(result.rd), _speeds(result.speed), licence)
+
+
+def _rates(rd: Json | None) -> str:
+    if rd is None:
+        return MISSING
+    curve = {e["psnr"]: e["bpppc"] for e in rd["summary"]["average_curves"][rd["meta"]["model"]]}
+    return " / ".join(f"{curve[p]:.3f}" if p in curve else "-" for p in TABLE_PSNR)
+
+
+def _speeds(speed: Json | None) -> str:
+    if speed is None:
+        return MISSING
+    ours = speed["warm_process"]["eocodec"]
+    return f"{ours['encode_mpixel_per_s']:.2f} / {ours['decode_mpixel_per_s']:.2f}"
+
+
+def rate_figures(rd: Json | None) -> str:
+    """BD-rates in a sentence or two."""
+    if rd is None:
+        return f"Rate and distortion: {MISSING}."
+    entries = rd["summary"]["bd_rate"]
+    low, high = entries[0]["range_db"]
+    against = ", ".join(
+        f"{_percent(e['mean_percent'])} against {LABELS.get(e['anchor'], e['anchor'])}" for e in entries
+    )
+    text = (
+        f"Bits at equal PSNR (BD-rate, {low:g} to {high:g} dB, mean of {len(rd['meta']['tiles'])} tiles of "
+        f"256 x 256 pixels, 12 bands): {against}; a minus means that eocodec needs fewer."
+    )
+    x265 = next((e for e in entries if e["anchor"] == "x265"), None)
+    if x265 is not None:
+        text += f" The worst tile against x265: {_percent(x265['worst_percent'])} ({x265['worst_tile']})."
+    return text
+
+
+def speed_figures(speed: Json | None) -> str:
+    """Speeds beside OpenJPEG's in a sentence."""
+    if speed is None:
+        return f"Speed: {MISSING}."
+    meta = speed["meta"]
+    parts = []
+    for contest, words in (
+        ("warm_process", "in a warm process"),
+        ("whole_process", "process start included"),
+    ):
+        if contest in speed:
+            ours, theirs = speed[contest]["eocodec"], speed[contest]["openjpeg"]
+            figures = " and ".join(
+                f"{way} {ours[f'{way}_mpixel_per_s']:.2f} (OpenJPEG {theirs[f'{way}_mpixel_per_s']:.2f})"
+                for way in ("encode", "decode")
+            )
+            parts.append(f"{words}, {figures}")
+    return (
+        f"Speed in Mpixel/s of 12 bands, file in to file out, {meta['rows']} x {meta['cols']} pixels, "
+        f"{meta['threads']} threads of {meta['processor']}: {'; '.join(parts)}."
+    )
+
+
+def figures(results: list[Results]) -> str:
+    """The sentences below the table, for the first model."""
+    first = results[0]
+    return "\n\n".join((rate_figures(first.rd), speed_figures(first.speed)))
+
+
+def cloud_cost(results: list[Results]) -> str:
+    """What the clouded development tiles take, beside the clear ones."""
+    rd = results[0].rd
+    if rd is None:
+        return f"({MISSING})"
+    model, samples = rd["meta"]["model"], rd["meta"]["samples_per_tile"]
+    tiles = by_codec_and_tile(RatePoint(**row) for row in rd["points"])[model]
+    rates = {t: float(bits_at(rows, np.array([CLOUD_PSNR]))[0]) / samples for t, rows in tiles.items()}
+    sums = {True: _span(rates, clouded=True), False: _span(rates, clouded=False)}
+    return (
+        f"(at {CLOUD_PSNR:g} dB the {sum(t in CLOUDED for t in rates)} clouded development tiles take "
+        f"{sums[True]} bits per pixel per band, the clear ones {sums[False]})"
+    )
+
+
+def _span(rates: dict[str, float], *, clouded: bool) -> str:
+    values = [r for tile, r in rates.items() if (tile in CLOUDED) == clouded and np.isfinite(r)]
+    return f"{min(values):.2f} to {max(values):.2f}" if values else "-"
+
+
+def exactness_figures(results: list[Results]) -> str:
+    """What decoding elsewhere gave."""
+    found = results[0].exactness
+    if found is None:
+        return f"Exactness: {MISSING}."
+    entries, streams = found["settings"], found["meta"]["streams"]
+    same = sum(e["same_symbols"] == streams and not e["errors"] for e in entries)
+    largest = max(e["max_difference"] for e in entries)
+    return (
+        f"{streams} codestreams decoded under {len(entries)} settings of threads, kernels and processor "
+        f"features: the same symbols under {same} of them, pixels at most {largest:g} DN apart."
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """Replace what stands between a pair of markers.
+
+    Raises
+    ------
+    InputError : the pair is not there exactly once
+    """
+    pattern = re.compile(rf"(<!-- {name}:begin -->)(.*?)(<!-- {name}:end -->)", re.DOTALL)
+    inline = f"<!-- {name}:begin -->\n" not in text
+    body = content if inline else f"\n{content}\n"
+    filled, count = pattern.subn(lambda match: match[1] + body + match[3], text)
+    if count != 1:
+        raise InputError(f"{count} pairs of markers {name!r}, expected 1")
+    return filled
+
+
+def documents(root: Path = ROOT) -> dict[Path, str]:
+    """Every document with figures, as it should read."""
+    results = [load(model, root) for model in MODELS]
+    content = {
+        "models": models_table(results),
+        "figures": figures(results),
+        "clouds": cloud_cost(results),
+        "exactness": exactness_figures(results),
+    }
+    wanted: dict[Path, str] = {}
+    for path in (root / "README.md", *(root / "experiments" / model / "README.md" for model in MODELS)):
+        text = path.read_text()
+        for name in re.findall(r"<!-- (\w+):begin -->", text):
+            text = fill(text, name, content[name])
+        wanted[path] = text
+    return wanted
+
+
+def main(words: list[str]) -> int:
+    """Write the documents, or with --check say which are out of date."""
+    stale = [path for path, text in documents().items() if path.read_text() != text]
+    for path in stale:
+        if "--check" not in words:
+            path.write_text(documents()[path])
+        print(f"{path.relative_to(ROOT)}: {'out of date' if '--check' in words else 'written'}")
+    return int("--check" in words and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
