@@ -1,5 +1,7 @@
 """The factorized prior: there and back, as the specification says, and nothing that breaks its rules."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -8,7 +10,7 @@ from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.entropy.axes import entry_count
 from eocodec.entropy.family import SCALES, SHAPES
-from eocodec.entropy.prior import DEAD, MAX_DELTA, MAX_SHIFT, Axes, Choice
+from eocodec.entropy.prior import DEAD, MAX_DELTA, MAX_SHIFT, Axes
 from eocodec.errors import MalformedSection
 from eocodec.train.fitting import flat_prior
 
@@ -123,7 +125,7 @@ def test_no_other_choice_is_shorter(prior, spread):
         scale = np.clip(best.scale + rng.integers(-3, 4, CHANNELS), 0, SCALES - 1)
         scale = np.where(best.scale < 0, -1, np.clip(scale, default - MAX_DELTA, default + MAX_DELTA))
         shape = np.clip(best.shape + rng.integers(-1, 2, CHANNELS), 0, len(SHAPES) - 1)
-        other = Choice(best.shift, scale, shape, best.offset)
+        other = replace(best, scale=scale, shape=shape)
         assert bits_of(prior, centred, other, 5000) >= least - 8
 
 
@@ -137,7 +139,7 @@ def test_a_few_live_channels_do_not_shift_the_dead_ones(fitted):
         best = bits_of(prior, centred, choice, quality_steps)
         default, _ = prior.defaults(quality_steps, 0)
         scale = np.clip(choice.scale, default - MAX_DELTA, default + MAX_DELTA)
-        unshifted = Choice(0, np.where(choice.scale < 0, -1, scale), choice.shape, choice.offset)
+        unshifted = replace(choice, shift=0, scale=np.where(choice.scale < 0, -1, scale))
         assert best <= bits_of(prior, centred, unshifted, quality_steps) + 16
 
 

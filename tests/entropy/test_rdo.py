@@ -71,6 +71,18 @@ def test_bits_and_error_together_are_less_than_of_rounding(prior, weight):
     assert cost < bits_rounded + weight * np.square(z - rounded).sum()
 
 
+def test_a_lone_symbol_is_not_worth_a_channel(prior):
+    """Saying that a channel lives costs bits too, which no single symbol sees."""
+    z = latents(5)
+    z[7:] = 0
+    z[12, 30] = 0.9
+    dropped, bits = run(prior, z, 5 * ONES)
+    kept, bits_kept = run(prior, z, 50 * ONES)
+    assert not dropped[12].any()
+    assert kept[12].sum() == 1
+    assert bits < bits_kept
+
+
 def test_offsets_make_a_mean_cheap(prior):
     z = latents(4)
     z[:BANDS] += 700

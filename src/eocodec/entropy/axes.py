@@ -10,6 +10,7 @@ difference in pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,11 +34,14 @@ def entry_count(axes: int, bands: int) -> int:
 
 def _reflect(rest: NDArray[np.integer[Any]]) -> Float:
     """Unit normal of the reflection that takes the first coordinate axis to (minus) the stated one."""
-    tail = rest.astype(np.float64) / GRID
-    first = np.sqrt(max(0.0, 1.0 - float(tail @ tail)))
-    normal = np.concatenate([[first], tail])
-    normal[0] += np.sqrt(float(normal @ normal))
-    return np.asarray(normal / np.sqrt(float(normal @ normal)))
+    normal = np.empty(len(rest) + 1)
+    normal[1:] = rest
+    normal[1:] /= GRID
+    tail = float(normal[1:] @ normal[1:])
+    first = math.sqrt(max(0.0, 1.0 - tail))
+    normal[0] = first + math.sqrt(first * first + tail)
+    normal /= math.sqrt(normal[0] ** 2 + tail)
+    return normal
 
 
 def basis(count: int, entries: NDArray[np.integer[Any]], bands: int) -> Float:
@@ -47,7 +51,7 @@ def basis(count: int, entries: NDArray[np.integer[Any]], bands: int) -> Float:
     for axis in range(count):
         size = bands - 1 - axis
         normal = _reflect(entries[start : start + size])
-        q[:, axis:] -= 2 * np.outer(q[:, axis:] @ normal, normal)
+        q[:, axis:] -= (q[:, axis:] @ (2 * normal))[:, None] * normal
         start += size
     return q
 

@@ -76,12 +76,14 @@ class Choice:
     """What is stated of one tile. `scale` is -1 for a dead channel.
 
     shift : of all default scales; scale, shape : [M]; offset : [offset channels]
+    bits : [live channels], float32, what each takes, side information included, over being dead
     """
 
     shift: int
     scale: Index
     shape: Index
     offset: Symbols
+    bits: NDArray[np.float32]
 
     @property
     def live(self) -> NDArray[np.intp]:
@@ -213,11 +215,12 @@ class FactorizedPrior:
         by_scale = bits.min(1)  # (L, SCALES)
         shift = self._best_shift(by_scale, channels, plain, quality_steps)
         default = self.defaults(quality_steps, shift)[0][channels]
-        best = (by_scale + scale_cost[default, :SCALES]).argmin(1)
+        total = by_scale + scale_cost[default, :SCALES]
+        best = total.argmin(1)
         scale, shape = np.full(self.channels, -1), np.zeros(self.channels, np.int64)
         scale[channels] = best
         shape[channels] = bits[np.arange(len(bits)), :, best].argmin(1)
-        return Choice(shift, scale, shape, offset)
+        return Choice(shift, scale, shape, offset, total.min(1) - scale_cost[default, SCALES])
 
     def _best_shift(
         self, by_scale: NDArray[np.float32], channels: Index, plain: Index, quality_steps: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,8 +69,15 @@ def quantise(
     choice = prior.choose(_dead_zone(v), channels, offset, quality_steps)
     symbols = _lower_where_cheaper(v, choice.table, weight[channels], prior)
     alive = symbols.any(1)
-    symbols = symbols[alive]
-    return symbols, prior.choose(symbols, channels[alive], offset, quality_steps)
+    symbols, v, channels = symbols[alive], v[alive], channels[alive]
+    choice = prior.choose(symbols, channels, offset, quality_steps)
+    worth = weight[channels] * (symbols * (2 * v - symbols)).sum(
+        1
+    )  # squared error that the symbols take away
+    kept = worth > choice.bits
+    scale = choice.scale.copy()
+    scale[channels[~kept]] = -1
+    return symbols[kept], replace(choice, scale=scale, bits=choice.bits[kept])
 
 
 def state_axes(

@@ -347,4 +347,5 @@ def _spread_quads(channels: Tensor) -> Tensor:
     """Pixel shuffle by 4: [h, w, 16 C] -> [C, 4 h, 4 w], float32."""
     quads = channels.view(_QUAD[channels.dtype.itemsize]).unflatten(2, (-1, QUARTER))  # (h, w, C, 4)
     rows = quads.permute(2, 0, 3, 1).contiguous()  # (C, h, 4, w)
-    return rows.view(channels.dtype).flatten(1, 2).float()
+    plane: Tensor = rows.view(channels.dtype)
+    return plane.flatten(1, 2).float()

@@ -16,10 +16,12 @@ from eocodec.entropy.rdo import RDO_STRENGTH, quantise, state_axes
 
 ENTRY_MEAN_GUESS = 8.0  # mean absolute entry of an axis before any is seen
 ENTRY_SCALE_GUESS = int(np.rint(family.index_of(np.array(ENTRY_MEAN_GUESS))))
+RECOUNTS = 2  # what the encoder chooses depends on what it costs, so counting is repeated
 _PRIOR_COUNT = 0.2  # added to every observed count, so that nothing is impossible
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int64]
+Counts = NDArray[np.float64]
 
 
 @dataclass
@@ -57,7 +59,7 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
     """Defaults and side tables from latents [crops, M, n], steps [levels, M], lambdas [levels].
 
     Scales are chosen from the data first, without regard to side information; then shifts, differences and
-    shapes are counted.
+    shapes are counted, and counted again as the encoder chooses them when it has to pay for them.
     """
     levels, channels = steps.shape
     prior = flat_prior(levels, channels, channels // len(ring), int(ring.max()) + 1)
@@ -73,17 +75,30 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
     default_shape = (votes + 0.01 * votes.sum(1, keepdims=True)).argmax(0)
     offsets = np.stack([np.stack(o.offset) for o in observed])  # (levels, crops, K)
     spread = np.clip(np.rint(family.index_of(np.abs(offsets).mean(1) + 0.02)), 0, family.SCALES - 1)
-    shifts, deltas, shapes = _side_counts(scale, shape, default_scale, default_shape)
-    return FactorizedPrior(
-        family=prior.family,
+    prior = replace(
+        prior,
         default_scale=default_scale,
         default_shape=default_shape,
         offset_scale=spread.astype(np.int64),
+    )
+    prior = _with_side_tables(prior, *_side_counts(scale, shape, default_scale, default_shape))
+    for _ in range(RECOUNTS):
+        counted = [
+            _recount(latents, steps[i], RDO_STRENGTH * lmbdas[i] * steps[i] ** 2, prior, i, levels, ring)
+            for i in range(levels)
+        ]
+        prior = _with_side_tables(prior, *(sum(counts) for counts in zip(*counted, strict=True)))
+    return prior
+
+
+def _with_side_tables(
+    prior: FactorizedPrior, shifts: Counts, deltas: Counts, shapes: Counts
+) -> FactorizedPrior:
+    return replace(
+        prior,
         shift_table=_counts_to_table(shifts[None], -MAX_SHIFT),
         delta_tables=_counts_to_table(deltas, DEAD),
         shape_tables=_counts_to_table(shapes, 0),
-        count_tables=prior.count_tables,
-        entry_scale=prior.entry_scale,
     )
 
 
@@ -127,15 +142,44 @@ def _observe(
     return out
 
 
+def _recount(
+    latents: Float,
+    step: Float,
+    weight: Float,
+    prior: FactorizedPrior,
+    level: int,
+    levels: int,
+    ring: Index,
+) -> tuple[Counts, Counts, Counts]:
+    """Shifts, deltas and shapes as the encoder chooses them when it pays for them by `prior`."""
+    shifts, deltas, shapes = _no_counts()
+    quality_steps = round(MAX_QUALITY * level / max(levels - 1, 1))
+    for y in latents:
+        axes = state_axes(y, step, prior, ring)
+        z = turn(y, bases(axes.counts, axes.entries, prior.bands), ring)
+        _, choice = quantise(z, step, weight, prior, quality_steps)
+        default, default_shape = prior.defaults(quality_steps, choice.shift)
+        live = choice.live
+        delta = np.full(prior.channels, DEAD)
+        delta[live] = choice.scale[live] - default[live]
+        shifts[choice.shift + MAX_SHIFT] += 1
+        np.add.at(deltas, (default // CONTEXT_WIDTH, delta - DEAD), 1)
+        np.add.at(shapes, (default_shape[live], choice.shape[live]), 1)
+    return shifts, deltas, shapes
+
+
+def _no_counts() -> tuple[Counts, Counts, Counts]:
+    shapes = len(family.SHAPES)
+    return np.zeros(2 * MAX_SHIFT + 1), np.zeros((CONTEXTS, MAX_DELTA - DEAD + 1)), np.zeros((shapes, shapes))
+
+
 def _side_counts(
     scale: NDArray[np.int64],
     shape: NDArray[np.int64],
     default_scale: NDArray[np.int64],
     default_shape: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    shifts = np.zeros(2 * MAX_SHIFT + 1)
-    deltas = np.zeros((CONTEXTS, MAX_DELTA - DEAD + 1))
-    shapes = np.zeros((len(family.SHAPES), len(family.SHAPES)))
+) -> tuple[Counts, Counts, Counts]:
+    shifts, deltas, shapes = _no_counts()
     for level in range(len(scale)):
         for found, form in zip(scale[level], shape[level], strict=True):
             live = found >= 0
