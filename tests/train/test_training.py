@@ -39,7 +39,12 @@ def imagery(tmp_path_factory):
     """A folder laid out as the training imagery is: two scenes to train on, one to evaluate with."""
     root = tmp_path_factory.mktemp("imagery")
     rows = ["id,split,place,level,layout,path"]
-    scenes = (("one", "train", "L2A", 96, 80), ("two", "train", "L1C", 70, 90), ("3", "dev", "L2A", 64, 64))
+    scenes = (
+        ("one", "train", "L2A", 96, 80),
+        ("two", "train", "L1C", 70, 90),
+        ("3", "dev", "L2A", 64, 64),
+        ("4", "dev", "L2A", 80, 300),
+    )
     for seed, (name, split, level, height, width) in enumerate(scenes):
         dn = tile(height, width, seed, dtype="int16")
         if name == "two":
@@ -214,3 +219,16 @@ def test_where_imagery_is_looked_for(imagery, tmp_path, monkeypatch):
     assert data_root() == imagery
     with pytest.raises(ConfigError, match=r"catalog\.csv"):
         data_root(str(tmp_path))
+
+
+def test_what_is_frozen_stays(tmp_path, imagery, small):
+    out = tmp_path / "run"
+    out.mkdir(parents=True)
+    path = written(tmp_path, imagery)
+    path.write_text(path.read_text() + 'freeze = "g_a,steps"\n')
+    run = loop.Trainer(loop.load_config(path), out)
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    step(run, run.sampler.batch())
+    changed = {name for name, t in run.model.state_dict().items() if not torch.equal(t, before[name])}
+    assert "g_s.head.weight" in changed
+    assert not [name for name in changed if name.startswith(("g_a", "steps"))]

@@ -75,6 +75,7 @@ class OptimConfig:
     flat_share: float = 0.3  # of the run at the full rate before the cosine to zero
     clip_norm: float = 1.0
     ema: float = 0.998
+    freeze: str = ""  # prefixes of parameters that stay as they are, comma separated: 'g_a,steps'
 
 
 @dataclass(frozen=True)

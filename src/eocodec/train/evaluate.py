@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eocodec.models.fp import TecFp
+from eocodec.models.fp import STRIDE, TecFp
 from eocodec.train.crops import STDS, standardise
 from eocodec.train.losses import PEAK
 from eocodec.train.scenes import read_split
@@ -26,22 +27,27 @@ class Point:
     psnr: float
 
 
-def load_tiles(root: Path) -> Tensor:
-    """Development tiles in network units, [n, 12, 256, 256]."""
-    tiles = [standardise(s.dn[:, :SIDE, :SIDE].astype(np.float32)) for s in read_split(root, "dev")]
-    return torch.from_numpy(np.stack(tiles))
+def load_tiles(root: Path) -> list[Tensor]:
+    """Development tiles in network units, [12, h, w] each, h and w at most 256 and multiples of 16."""
+    tiles = []
+    for scene in read_split(root, "dev"):
+        rows, cols = (min(side, SIDE) // STRIDE * STRIDE for side in scene.dn.shape[1:])
+        tiles.append(torch.from_numpy(standardise(scene.dn[:, :rows, :cols].astype(np.float32))))
+    return tiles
 
 
 @torch.inference_mode()
-def measure(model: TecFp, tiles: Tensor, *, bf16: bool, dead_zone: float) -> dict[str, list[list[float]]]:
+def measure(
+    model: TecFp, tiles: Sequence[Tensor], *, bf16: bool, dead_zone: float
+) -> dict[str, list[list[float]]]:
     """{'bpppc': ..., 'psnr': ...}, levels in rows, tiles in columns; PSNR in DN, peak 10 000, all bands."""
     device = next(model.parameters()).device
     stds = torch.from_numpy(STDS)[None].to(device)
     rows: dict[str, list[list[float]]] = {"bpppc": [], "psnr": []}
     for level in range(model.config.levels):
         bpppc, psnr = [], []
-        for tile in tiles.split(1):
-            x = tile.to(device)
+        for tile in tiles:
+            x = tile[None].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 at = torch.full((1,), float(level), device=device)
                 out = model(x, at, dead_zone=dead_zone)

@@ -97,6 +97,9 @@ class Trainer:
         self.model = TecFp(FpConfig.from_dict(config.model))
         self._initialise()
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        frozen = tuple(filter(None, config.optim.freeze.split(",")))
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimisers = optim.build(self.model, config.optim)
         self.weights = self.weights.to(self.device)

@@ -57,6 +57,8 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Parameters by treatment: 'muon', 'adam', 'entropy' (prior and steps)."""
     groups: dict[str, list[nn.Parameter]] = {"muon": [], "adam": [], "entropy": []}
     for name, p in model.named_parameters():
+        if not p.requires_grad:
+            continue
         if name.startswith(("prior.", "steps.", "entropy_bottleneck.")):
             groups["entropy"].append(p)
         else:

@@ -7,6 +7,7 @@ band at 10, 20 and 60 m), `stack` (12-band GeoTIFF) and `series` (`.npz` with 10
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,8 @@ def read_split(root: Path, split: str = "train", min_side: int = 64) -> list[Sce
 
 def load_cached(root: Path, cache: Path, split: str = "train", min_side: int = 64) -> list[Scene]:
     """`read_split` through a cache folder, one `.npy` a scene and an index; memory-mapped on return."""
+    origin = f"{root.resolve()} {min_side}"
+    cache = cache / hashlib.sha256(origin.encode()).hexdigest()[:12]
     index = cache / f"{split}.csv"
     if not index.is_file():
         cache.mkdir(parents=True, exist_ok=True)
