@@ -127,7 +127,10 @@ def decode_batch(datas: Sequence[bytes]) -> list[AnyArray]:
     streams = [codestream.read(data) for data in datas]
     for fingerprint in {stream.header.fingerprint for stream in streams}:
         load_fingerprint(fingerprint)  # before threads want it
-    return map_tiles(_decode, streams)
+    # Made here, not by the threads: those are new to every call, and so would be all of their memory.
+    outs = [np.empty(stream.header.shape, stream.header.dtype) for stream in streams]
+    map_tiles(_decode_into, list(zip(streams, outs, strict=True)))
+    return [o[0] if s.header.axes == 3 else o for s, o in zip(streams, outs, strict=True)]
 
 
 # --- encoder ------------------------------------------------------------------------------------------------
@@ -286,17 +289,17 @@ def _stated_nodata(tile: AnyArray, valid: BoolArray, options: EncodeOptions) -> 
 # --- decoder ------------------------------------------------------------------------------------------------
 
 
-def _decode(stream: codestream.Codestream) -> AnyArray:
+def _decode_into(job: tuple[codestream.Codestream, AnyArray]) -> None:
+    """Decode a codestream into an array [T, C, H, W]."""
+    stream, out = job
     header = stream.header
     model = load_fingerprint(header.fingerprint)
     frames = decode_frames(stream, model)
     restorer = _Restorer.of(stream)
-    out = np.empty(header.shape, header.dtype)
     with torch.inference_mode():
         for t, frame in enumerate(frames):
             for top, strip in _synthesise(frame, header, model).strips():
                 restorer.put(out[t], strip.numpy(), t, top)
-    return out[0] if header.axes == 3 else out
 
 
 def decode_frames(stream: codestream.Codestream, model: LoadedModel) -> list[Frame]:

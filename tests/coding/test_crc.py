@@ -41,3 +41,15 @@ def test_rows_of_zeros_are_not_needed(rows, n):
     crc = SymbolsCrc()
     crc.add_rows(symbols, np.array(rows, np.int64), 7)
     assert crc.value == symbols_crc(whole)
+
+
+@pytest.mark.parametrize("n", [1, 7, 5000])
+@pytest.mark.parametrize("rows", [[], [0], [5, 6, 7], [0, 1, 3, 39], list(range(40))])
+def test_rows_of_zeros_need_not_be_in_memory(rows, n):
+    dense = np.zeros((40, n), np.int32)
+    dense[rows] = np.random.default_rng(1).integers(-(2**31), 2**31, (len(rows), n), dtype=np.int32)
+    crc = SymbolsCrc()
+    crc.add(np.array([3, -1], np.int16))
+    crc.add_rows(dense[rows], np.array(rows, np.int64), 40)
+    crc.add(np.zeros((0, 4), np.int32))
+    assert crc.value == symbols_crc(np.concatenate([[3, -1], dense.ravel()]))

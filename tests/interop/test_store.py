@@ -19,7 +19,7 @@ from eocodec.errors import (
     Truncated,
 )
 from eocodec.interop.rio import open_scene
-from eocodec.interop.scene import ArraySource, SceneInfo
+from eocodec.interop.scene import ArraySource, SceneInfo, tile_batches, tile_windows
 from eocodec.interop.store import StoreSource, overhead_bytes, write_store
 from eocodec.options import EncodeOptions
 from eocodec.sensors import S2_BAND_NAMES
@@ -62,6 +62,19 @@ def test_windows_decode_only_the_tiles_they_touch(standin, target):
     standin.calls.clear()
     assert np.array_equal(source.read(slice(30, 70), slice(64, 90)), pixels[:, 30:70, 64:90])
     assert standin.calls == [1, 1, 1]
+
+
+@pytest.mark.parametrize("tile", [32, 48])
+def test_tiles_are_read_as_they_are_and_other_windows_too(standin, target, tile):
+    pixels = smooth_scene(100, 150)
+    write_store(target, in_memory(pixels), LOSSLESS, tile=32)
+    source = StoreSource(target)
+    standin.calls.clear()
+    for batch in tile_batches(tile_windows((100, 150), tile), tile):
+        for (_, _, (rows, cols)), found in zip(batch, source.read_tiles(batch), strict=True):
+            assert np.array_equal(found, pixels[:, rows, cols])
+    if tile == 32:
+        assert standin.calls == [5] * 4  # a row of tiles at a time, none of them twice
 
 
 def test_neighbouring_tiles_go_through_the_network_together(standin, target):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import traceback
 import warnings
@@ -100,6 +101,8 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGTERM, _stop)
+    # Threads that spin while they wait for one another bring a busy machine to a crawl; read as torch starts.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # GDAL's complaints come with the exceptions that they cause; unhandled, Python would print them besides.
     logging.getLogger("rasterio").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")  # `info` says it

@@ -28,8 +28,11 @@ def check_output(target: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def atomic_output(target: Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_output(target: Path, *, force: bool = False, durable: bool = True) -> Iterator[Path]:
     """Give a path to write to (file or folder) that becomes `target` when the block ends without an error.
+
+    With `durable` the bytes of a file are on the disk before it gets its name; without, a power failure soon
+    afterwards may leave it incomplete, which is good enough for what can be made again.
 
     Whatever ends the block early, Ctrl-C included, leaves nothing behind and `target` as it was.
 
@@ -50,7 +53,8 @@ def atomic_output(target: Path, *, force: bool = False) -> Iterator[Path]:
         # The inner name must not be private to this user, as mkdtemp's is: it becomes the output.
         partial = workplace / target.name
         yield partial
-        _flush(partial)
+        if durable:
+            _flush(partial)
         check_output(target, force=force)
         _replace(partial, target, workplace)
     except OSError as error:

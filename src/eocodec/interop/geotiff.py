@@ -48,7 +48,7 @@ def write_geotiff(
     OutputExists, OutputError : as in `eocodec.interop.atomic.atomic_output`
     """
     target = Path(path)
-    with atomic_output(target, force=force) as partial, _gdal_errors() as reported:
+    with atomic_output(target, force=force, durable=False) as partial, _gdal_errors() as reported:
         try:
             with rasterio.open(partial, "w", **_profile(source.info, compression)) as dataset:
                 _write_metadata(dataset, source.info)

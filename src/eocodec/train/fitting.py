@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,14 @@ _PRIOR_COUNT = 0.2  # added to every observed count, so that nothing is impossib
 Float = NDArray[np.float32]
 Index = NDArray[np.int64]
 Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """One fitting crop: latents y [M, n]; the bases that its stated axes give at every level."""
+
+    y: Float
+    bases: Sequence[Counts]
 
 
 @dataclass
@@ -64,10 +73,9 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
     levels, channels = steps.shape
     prior = flat_prior(levels, channels, channels // len(ring), int(ring.max()) + 1)
     prior = _fit_axes(latents, steps, prior, ring)
-    observed = [
-        _observe(latents, steps[i], RDO_STRENGTH * lmbdas[i] * steps[i] ** 2, prior, i, levels, ring)
-        for i in range(levels)
-    ]
+    crops = [_axes_of_levels(y, steps, prior, ring) for y in latents]
+    weights = RDO_STRENGTH * lmbdas[:, None] * steps**2
+    observed = [_observe(crops, steps[i], weights[i], prior, i, levels, ring) for i in range(levels)]
     scale = np.stack([np.stack(o.scale) for o in observed])  # (levels, crops, M), -1 where dead
     shape = np.stack([np.stack(o.shape) for o in observed])
     default_scale = np.rint(np.maximum(np.median(np.maximum(scale, 0), 1), 0)).astype(np.int64)
@@ -83,12 +91,14 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
     )
     prior = _with_side_tables(prior, *_side_counts(scale, shape, default_scale, default_shape))
     for _ in range(RECOUNTS):
-        counted = [
-            _recount(latents, steps[i], RDO_STRENGTH * lmbdas[i] * steps[i] ** 2, prior, i, levels, ring)
-            for i in range(levels)
-        ]
+        counted = [_recount(crops, steps[i], weights[i], prior, i, levels, ring) for i in range(levels)]
         prior = _with_side_tables(prior, *(sum(counts) for counts in zip(*counted, strict=True)))
     return prior
+
+
+def _axes_of_levels(y: Float, steps: Float, prior: FactorizedPrior, ring: Index) -> _Crop:
+    stated = [state_axes(y, step, prior, ring) for step in steps]
+    return _Crop(y, [bases(axes.counts, axes.entries, prior.bands) for axes in stated])
 
 
 def _with_side_tables(
@@ -119,7 +129,7 @@ def _fit_axes(latents: Float, steps: Float, prior: FactorizedPrior, ring: Index)
 
 
 def _observe(
-    latents: Float,
+    crops: Sequence[_Crop],
     step: Float,
     weight: Float,
     prior: FactorizedPrior,
@@ -129,9 +139,8 @@ def _observe(
 ) -> _Observed:
     out = _Observed([], [], [])
     quality_steps = round(MAX_QUALITY * level / max(levels - 1, 1))
-    for y in latents:
-        axes = state_axes(y, step, prior, ring)
-        z = turn(y, bases(axes.counts, axes.entries, prior.bands), ring)
+    for crop in crops:
+        z = turn(crop.y, crop.bases[level], ring)
         centred, choice = quantise(z, step, weight, prior, quality_steps)
         best = prior.data_bits(centred).argmin(1)
         scale, shape = choice.scale.copy(), choice.shape.copy()  # -1 where dead
@@ -143,7 +152,7 @@ def _observe(
 
 
 def _recount(
-    latents: Float,
+    crops: Sequence[_Crop],
     step: Float,
     weight: Float,
     prior: FactorizedPrior,
@@ -154,9 +163,8 @@ def _recount(
     """Shifts, deltas and shapes as the encoder chooses them when it pays for them by `prior`."""
     shifts, deltas, shapes = _no_counts()
     quality_steps = round(MAX_QUALITY * level / max(levels - 1, 1))
-    for y in latents:
-        axes = state_axes(y, step, prior, ring)
-        z = turn(y, bases(axes.counts, axes.entries, prior.bands), ring)
+    for crop in crops:
+        z = turn(crop.y, crop.bases[level], ring)
         _, choice = quantise(z, step, weight, prior, quality_steps)
         default, default_shape = prior.defaults(quality_steps, choice.shift)
         live = choice.live
