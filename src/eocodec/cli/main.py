@@ -28,8 +28,7 @@ COMMANDS = {
     "bench": ("eocodec.cli.bench", "bench", "Measure rate and distortion, speed, and exactness."),
     "demo": ("eocodec.cli.demo", "demo", "Compress a sample scene, restore it, show figures and a picture."),
 }
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_ERROR = 2  # of bad input, a full disk and an interruption alike
 
 
 class LazyGroup(click.Group):
@@ -64,7 +63,7 @@ class LazyGroup(click.Group):
             ctx.exit(EXIT_ERROR)
         except KeyboardInterrupt:
             _report(ctx, "interrupted, nothing written; run the command again")
-            ctx.exit(EXIT_INTERRUPTED)
+            ctx.exit(EXIT_ERROR)
 
 
 def _report(ctx: click.Context, line: str) -> None:
