@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import google_crc32c
@@ -51,15 +52,13 @@ class SymbolsCrc:
     def add_rows(self, symbols: IntArray, rows: NDArray[np.integer[Any]], total: int) -> None:
         """Append an array of `total` rows that are zero but for `rows` [L], ascending: symbols [L, n]."""
         row_bytes = 4 * symbols.shape[1]
-        first, last = (
-            np.flatnonzero(np.diff(rows, prepend=-2) != 1),
-            np.flatnonzero(np.diff(rows, append=-2) != 1),
-        )
+        breaks = (np.flatnonzero(np.diff(rows) != 1) + 1).tolist()  # neighbours are appended together
         end = 0  # rows appended so far
-        for begin, stop in zip(first.tolist(), (last + 1).tolist(), strict=True):
-            self._zeros((int(rows[begin]) - end) * row_bytes)
-            self.add(symbols[begin:stop])
-            end = int(rows[stop - 1]) + 1
+        for begin, stop in itertools.pairwise([0, *breaks, len(rows)]):
+            if begin < stop:
+                self._zeros((int(rows[begin]) - end) * row_bytes)
+                self.add(symbols[begin:stop])
+                end = int(rows[stop - 1]) + 1
         self._zeros((total - end) * row_bytes)
 
     def _zeros(self, count: int) -> None:

@@ -96,15 +96,15 @@ def _scalar(value: float, dtype: np.dtype[Any]) -> np.number[Any]:
     return cast("np.number[Any]", np.array(value, dtype)[()])
 
 
-def _round_to_int(x_hat: FloatArray, dtype: np.dtype[Any]) -> AnyArray:
-    """Round half to even and clip to the dtype's range, without overflow in the cast."""
+def _round_to_int(x_hat: FloatArray, dtype: np.dtype[Any], low: float, high: float) -> AnyArray:
+    """Round half to even and clip to the range of the dtype, without overflow; low <= x_hat <= high."""
     info = np.iinfo(dtype)
     # float32 holds every integer of 16 bits exactly, not every one of 32
     wide = np.rint(x_hat, dtype=np.float64 if dtype.itemsize > 2 else _float_dtype(x_hat))
     top = float(info.max)
     if int(top) > info.max:  # 64-bit types: float(max) rounds up and would wrap around in the cast
         top = float(np.nextafter(top, 0.0))
-    if wide.size and not (wide.min() >= info.min and wide.max() <= top):
+    if not (info.min <= low and high <= top):
         np.clip(wide, float(info.min), top, out=wide)
     return wide.astype(dtype)
 
@@ -160,9 +160,10 @@ def restore(
     fill = None if valid is None else nodata_value(target, nodata)
     if valid is not None:
         x_hat = np.where(valid, x_hat, x_hat.dtype.type(0))
-    if x_hat.size and not (math.isfinite(x_hat.min()) and math.isfinite(x_hat.max())):
+    low, high = (float(x_hat.min()), float(x_hat.max())) if x_hat.size else (0.0, 0.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise CodecError("a decoded pixel is NaN or infinite")
-    out = _narrow(x_hat, target) if target.kind == "f" else _round_to_int(x_hat, target)
+    out = _narrow(x_hat, target) if target.kind == "f" else _round_to_int(x_hat, target, low, high)
     _avoid_nodata(out, x_hat, nodata)
     if valid is not None and fill is not None:
         np.copyto(out, fill, where=~valid)
