@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -131,33 +132,36 @@ def test_a_full_disk_while_encoding(name, monkeypatch):
     assert len(puts) == 5
 
 
-@pytest.fixture
-def largest_file():
-    """Set the size at which the system stops a file from growing, as a full disk does."""
+@contextmanager
+def largest_file(size):
+    """The system stops files from growing beyond `size`, as a full disk does: also the log of the tests."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", ["a.tec", "a.zarr"])
-def test_a_file_that_cannot_grow_while_encoding(name, largest_file):
+def test_a_file_that_cannot_grow_while_encoding(name):
     write_stack("a.tif", smooth_scene(64, 64))
-    largest_file(10_000)
-    mentions(refused("encode", "a.tif", name), f"cannot write {name}", "File too large")
+    with largest_file(10_000):
+        line = refused("encode", "a.tif", name)
+    mentions(line, f"cannot write {name}", "File too large")
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])
 @pytest.mark.parametrize("compression", ["zstd", "none"])
-def test_a_file_that_cannot_grow_while_decoding(share, compression, largest_file):
+def test_a_file_that_cannot_grow_while_decoding(share, compression):
     """GDAL writes at its own times: early, when a block leaves its cache, and when the file is closed."""
     write_stack("a.tif", smooth_scene(64, 64))
     CliRunner().invoke(cli, ["encode", "a.tif", "a.tec"])
     CliRunner().invoke(cli, ["decode", "a.tec", "whole.tif", "--compress", compression])
-    largest_file(int(share * Path("whole.tif").stat().st_size))
-    mentions(
-        refused("decode", "a.tec", "b.tif", "--compress", compression), "cannot write b.tif", "free space"
-    )
+    with largest_file(int(share * Path("whole.tif").stat().st_size)):
+        line = refused("decode", "a.tec", "b.tif", "--compress", compression)
+    mentions(line, "cannot write b.tif", "free space")
 
 
 def test_a_damaged_file_gives_no_image():
