@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,16 @@ from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.tables import CdfTables, from_pmfs
 from eocodec.entropy import family
 from eocodec.entropy.axes import bases, entry_count, turn
-from eocodec.entropy.prior import CONTEXT_WIDTH, CONTEXTS, DEAD, MAX_DELTA, MAX_SHIFT, FactorizedPrior
+from eocodec.entropy.prior import (
+    CONTEXT_WIDTH,
+    CONTEXTS,
+    DEAD,
+    MAX_DELTA,
+    MAX_SHIFT,
+    Choice,
+    FactorizedPrior,
+    Symbols,
+)
 from eocodec.entropy.rdo import RDO_STRENGTH, quantise, state_axes
 
 ENTRY_MEAN_GUESS = 8.0  # mean absolute entry of an axis before any is seen
@@ -75,7 +84,11 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
     prior = _fit_axes(latents, steps, prior, ring)
     crops = [_axes_of_levels(y, steps, prior, ring) for y in latents]
     weights = RDO_STRENGTH * lmbdas[:, None] * steps**2
-    observed = [_observe(crops, steps[i], weights[i], prior, i, levels, ring) for i in range(levels)]
+
+    def coded(prior: FactorizedPrior, level: int) -> Iterator[tuple[Symbols, Choice, int]]:
+        return _coded(crops, steps[level], weights[level], prior, level, levels, ring)
+
+    observed = [_observe(coded(prior, i), prior) for i in range(levels)]
     scale = np.stack([np.stack(o.scale) for o in observed])  # (levels, crops, M), -1 where dead
     shape = np.stack([np.stack(o.shape) for o in observed])
     default_scale = np.rint(np.maximum(np.median(np.maximum(scale, 0), 1), 0)).astype(np.int64)
@@ -91,7 +104,7 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
     )
     prior = _with_side_tables(prior, *_side_counts(scale, shape, default_scale, default_shape))
     for _ in range(RECOUNTS):
-        counted = [_recount(crops, steps[i], weights[i], prior, i, levels, ring) for i in range(levels)]
+        counted = [_recount(coded(prior, i), prior) for i in range(levels)]
         prior = _with_side_tables(prior, *(sum(counts) for counts in zip(*counted, strict=True)))
     return prior
 
@@ -128,7 +141,7 @@ def _fit_axes(latents: Float, steps: Float, prior: FactorizedPrior, ring: Index)
     return replace(prior, count_tables=_counts_to_table(counts, 0), entry_scale=scale)
 
 
-def _observe(
+def _coded(
     crops: Sequence[_Crop],
     step: Float,
     weight: Float,
@@ -136,12 +149,17 @@ def _observe(
     level: int,
     levels: int,
     ring: Index,
-) -> _Observed:
-    out = _Observed([], [], [])
+) -> Iterator[tuple[Symbols, Choice, int]]:
+    """What the encoder makes of every crop at one level: symbols, tables, quality steps."""
     quality_steps = round(MAX_QUALITY * level / max(levels - 1, 1))
     for crop in crops:
         z = turn(crop.y, crop.bases[level], ring)
-        centred, choice = quantise(z, step, weight, prior, quality_steps)
+        yield *quantise(z, step, weight, prior, quality_steps), quality_steps
+
+
+def _observe(coded: Iterable[tuple[Symbols, Choice, int]], prior: FactorizedPrior) -> _Observed:
+    out = _Observed([], [], [])
+    for centred, choice, _ in coded:
         best = prior.data_bits(centred).argmin(1)
         scale, shape = choice.scale.copy(), choice.shape.copy()  # -1 where dead
         scale[choice.live], shape[choice.live] = best % family.SCALES, best // family.SCALES
@@ -152,20 +170,11 @@ def _observe(
 
 
 def _recount(
-    crops: Sequence[_Crop],
-    step: Float,
-    weight: Float,
-    prior: FactorizedPrior,
-    level: int,
-    levels: int,
-    ring: Index,
+    coded: Iterable[tuple[Symbols, Choice, int]], prior: FactorizedPrior
 ) -> tuple[Counts, Counts, Counts]:
     """Shifts, deltas and shapes as the encoder chooses them when it pays for them by `prior`."""
     shifts, deltas, shapes = _no_counts()
-    quality_steps = round(MAX_QUALITY * level / max(levels - 1, 1))
-    for crop in crops:
-        z = turn(crop.y, crop.bases[level], ring)
-        _, choice = quantise(z, step, weight, prior, quality_steps)
+    for _, choice, quality_steps in coded:
         default, default_shape = prior.defaults(quality_steps, choice.shift)
         live = choice.live
         delta = np.full(prior.channels, DEAD)

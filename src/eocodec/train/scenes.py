@@ -19,7 +19,6 @@ from eocodec.errors import ConfigError
 from eocodec.sensors import S2_BAND_NAMES
 
 NODATA = -32768  # of the stacks that have any
-CLOUD_SCL = (8, 9, 10)  # scene classification: cloud medium, high probability, cirrus
 
 
 @dataclass(frozen=True)
