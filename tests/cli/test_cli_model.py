@@ -112,11 +112,3 @@ def test_real_band_files(tmp_path):
     run("encode", folder, tmp_path / "a.tec", "--quality", 70)
     found = json.loads(run("compare", folder, tmp_path / "a.tec", "--json").output)
     assert found["psnr"] > 35
-
-
-@pytest.mark.data
-def test_a_real_product_that_lacks_bands(tmp_path):
-    folder = next((shared_data() / "product").glob("*.SAFE"))
-    line = run("encode", folder, tmp_path / "a.tec", code=2).stderr
-    assert "no file for B01 B03" in line
-    assert list(tmp_path.iterdir()) == []

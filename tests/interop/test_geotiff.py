@@ -107,18 +107,18 @@ def test_progress_counts_tiles(tmp_path):
 def test_a_block_that_gdal_lost_is_noticed(tmp_path, monkeypatch):
     """GDAL reports a failed flush in its log only; without our own look the file would pass for whole."""
     path = write_stack(tmp_path / "a.tif", smooth_scene(64, 64))
-    check = geotiff._is_complete
+    check = geotiff.is_complete
 
-    def cut_then_check(partial, info):
+    def cut_then_check(partial):
         with rasterio.open(partial) as dataset:
             offsets = [
                 int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=band)) for band in dataset.indexes
             ]
         with partial.open("rb+") as stream:
             stream.truncate(max(offsets) + 10)
-        return check(partial, info)
+        return check(partial)
 
-    monkeypatch.setattr(geotiff, "_is_complete", cut_then_check)
+    monkeypatch.setattr(geotiff, "is_complete", cut_then_check)
     with pytest.raises(OutputError, match=r"copy\.tif: a block is missing"):
         copy_of(path, tmp_path)
     assert names_in(tmp_path) == ["a.tif"]

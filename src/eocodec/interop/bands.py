@@ -57,6 +57,30 @@ def stack_order(
     return _order_of([text or "" for text in descriptions], f"the band descriptions of {where}"), None
 
 
+def extra_bands(names: Sequence[str | None], count: int) -> dict[int, str]:
+    """Positions and names of a stack's bands that no model knows; none unless all of the model's are there.
+
+    Parameters
+    ----------
+    names : of each band in the file's order, or None
+    count : bands of the file; names that are not as many say nothing
+    """
+    parsed = [parse_band(name) for name in names]
+    if len(parsed) != count or not set(S2_BAND_NAMES) <= set(parsed):
+        return {}
+    return {
+        k: _layer_name(name, band, k)
+        for k, (name, band) in enumerate(zip(names, parsed, strict=True))
+        if band not in S2_BAND_NAMES
+    }
+
+
+def _layer_name(text: str | None, band: str | None, position: int) -> str:
+    """A name that can be part of a file's; 'B10' where the text names that band."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", text or "").strip("_")
+    return band or words or f"band_{position + 1}"
+
+
 def _order_of(names: Sequence[str], where: str) -> tuple[int, ...]:
     """Invert a list of names; every band of the model must occur once."""
     parsed = [parse_band(name) for name in names]

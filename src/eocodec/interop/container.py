@@ -1,7 +1,7 @@
-"""Keys and bytes of a Zarr store on disk: a folder (`.zarr`) or an uncompressed ZIP (`.tec`).
+"""Keys and bytes of a Zarr store: a folder (`.zarr`), or an uncompressed ZIP (`.tec`), also behind a URL.
 
-Reading needs the standard library only. The ZIPs written here depend on their content alone: fixed times and
-modes.
+Reading from disk needs the standard library only. The ZIPs written here depend on their content alone: fixed
+times and modes.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from eocodec.errors import (
     BadMagic,
     ChecksumMismatch,
+    CodecError,
     InputError,
     MalformedHeader,
     RasterError,
     Truncated,
 )
+from eocodec.interop.remote import RemoteZip, is_url
 
 TEC_SUFFIX = ".tec"
 ZARR_SUFFIX = ".zarr"
@@ -89,6 +93,26 @@ def new_sink(partial: Path, suffix: str) -> Sink:
     return ZipSink(partial) if suffix == TEC_SUFFIX else FolderSink(partial)
 
 
+def pack(folder: Path, path: Path) -> None:
+    """Put a store's folder into a new `.tec`: large arrays first, documents last, next to the directory."""
+    keys = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    array_of = {key: key.partition("/c")[0] for key in keys}
+    totals: Counter[str] = Counter()
+    for key in keys:
+        totals[array_of[key]] += (folder / key).stat().st_size
+
+    def place(key: str) -> tuple[Any, ...]:
+        chunk = [int(part) for part in key.removeprefix(array_of[key]).split("/") if part.isdigit()]
+        return key.endswith("zarr.json"), -totals[array_of[key]], array_of[key], chunk
+
+    sink = ZipSink(path)
+    try:
+        for key in sorted(keys, key=place):
+            sink.put(key, (folder / key).read_bytes())
+    finally:
+        sink.close()
+
+
 def check_suffix(path: Path) -> None:
     """Raise InputError unless `path` ends in .tec or .zarr."""
     if path.suffix.lower() not in (TEC_SUFFIX, ZARR_SUFFIX):
@@ -98,24 +122,32 @@ def check_suffix(path: Path) -> None:
 class Container:
     """A store opened for reading. `sizes` maps each key to its bytes."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, storage_options: Mapping[str, Any] | None = None) -> None:
         """Open a store.
+
+        Parameters
+        ----------
+        path : of a folder or a ZIP, or the URL of a ZIP
+        storage_options : for the URL, as fsspec takes them (credentials and the like)
 
         Raises
         ------
         RasterError : nothing is there
         BadMagic : it is neither a folder nor a ZIP
+        MissingDependency : a URL, without what it takes to read it
         """
+        self.name = str(path)
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
-        if self.path.is_dir():
+        self._remote: RemoteZip | None = None
+        if not is_url(path) and self.path.is_dir():
             files = (file for file in self.path.rglob("*") if file.is_file())
             self.sizes = {file.relative_to(self.path).as_posix(): file.stat().st_size for file in files}
             return
-        if not self.path.exists():
-            raise RasterError(f"{path} does not exist; check the path")
         try:
-            self._zip = zipfile.ZipFile(self.path)
+            self._zip = self._open_zip(storage_options)
+        except CodecError:
+            raise
         except ZIP_ERRORS as error:
             raise BadMagic(
                 f"{path} is not a .tec file ({error}); it is damaged, incomplete or of another kind"
@@ -123,6 +155,14 @@ class Container:
         except OSError as error:
             raise RasterError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
         self.sizes = {entry.filename: entry.file_size for entry in self._zip.infolist()}
+
+    def _open_zip(self, storage_options: Mapping[str, Any] | None) -> zipfile.ZipFile:
+        if is_url(self.name):
+            self._remote = RemoteZip(self.name, storage_options)
+            return self._remote.directory
+        if not self.path.exists():
+            raise RasterError(f"{self.name} does not exist; check the path")
+        return zipfile.ZipFile(self.path)
 
     def read(self, key: str) -> bytes:
         """Bytes of a key.
@@ -135,15 +175,19 @@ class Container:
         """
         self._check_stored(key)
         try:
+            if self._remote is not None:
+                return self._remote.read(key)
             return self._zip.read(key) if self._zip else (self.path / key).read_bytes()
         except (KeyError, FileNotFoundError) as error:
-            raise Truncated(f"{self.path} lacks {key}; the copy is incomplete, fetch it again") from error
+            raise Truncated(f"{self.name} lacks {key}; the copy is incomplete, fetch it again") from error
+        except CodecError:
+            raise
         except ZIP_ERRORS as error:
             raise ChecksumMismatch(
-                f"{self.path}: {key} is damaged ({error}); fetch the file again"
+                f"{self.name}: {key} is damaged ({error}); fetch the file again"
             ) from error
         except OSError as error:
-            raise RasterError(f"{self.path}: {key} cannot be read ({error}); check the disk") from error
+            raise RasterError(f"{self.name}: {key} cannot be read ({error}); check the disk") from error
 
     def _check_stored(self, key: str) -> None:
         """A stored entry cannot be larger than its file, a compressed one could promise anything."""
@@ -152,11 +196,13 @@ class Container:
         entry = self._zip.getinfo(key)
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise MalformedHeader(
-                f"{self.path}: {key} is compressed; a .tec is a ZIP with stored entries only"
+                f"{self.name}: {key} is compressed; a .tec is a ZIP with stored entries only"
             )
 
     def total_bytes(self) -> int:
-        """Bytes on disk: of the ZIP with its headers, or of all files."""
+        """Bytes of the ZIP with its headers, or of all files."""
+        if self._remote is not None:
+            return self._remote.size
         return self.path.stat().st_size if self._zip else sum(self.sizes.values())
 
     def close(self) -> None:

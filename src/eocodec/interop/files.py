@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eocodec.errors import InputError
 from eocodec.interop.atomic import check_output
 from eocodec.interop.container import TEC_SUFFIX, ZARR_SUFFIX, check_suffix
+from eocodec.interop.export import ExportOptions, write_cog, write_folder, write_zarr
 from eocodec.interop.geotiff import COMPRESSIONS, write_geotiff
 from eocodec.interop.inspect import is_codestream
-from eocodec.interop.rio import check_units, open_scene
+from eocodec.interop.layer_store import Beside
+from eocodec.interop.layers import layers_of
+from eocodec.interop.rio import WHOLE, ReadOptions, check_units, open_scene
 from eocodec.interop.scene import ArraySource, Progress, SceneInfo, SceneSource, is_nodata, tile_windows
 from eocodec.interop.store import DEFAULT_TILE, StoreSource, overhead_bytes, write_store
+from eocodec.interop.views import pick_bands, without_offset
 from eocodec.sensors import S2_BAND_NAMES
 from eocodec.types import AnyArray
 
@@ -60,26 +64,36 @@ class EncodeReport:
 
     Attributes
     ----------
-    bpppc : bits of the whole file per pixel and band
+    beside_bytes : of layers and documents, which are without loss; no part of ratio and bpppc
+    raw_bytes : of the pixels of the bands that are there, each on its own grid, uncompressed
+    bpppc : bits of the file per pixel of the grid and band
     psnr : dB on the search's sample tiles, where a PSNR was asked for
     reached : whether a target was met on the sample; True where none was asked for
     notes : what had to be assumed about the input
+    quality, max_error : as in `EncodeOptions`; quality is None where there is no base layer
     """
 
     total_bytes: int
     raw_bytes: int
     bpppc: float
     seconds: float
-    quality: float
+    quality: float | None
     tiles: int
     psnr: float | None
     reached: bool
     notes: tuple[str, ...]
+    beside_bytes: int = 0
+    max_error: int | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
         """Bytes of the uncompressed pixels over bytes of the file."""
-        return self.raw_bytes / self.total_bytes
+        return self.raw_bytes / (self.total_bytes - self.beside_bytes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "ratio": self.ratio}
 
 
 def encode_file(
@@ -90,16 +104,18 @@ def encode_file(
     target: RateTarget | None = None,
     tile: int = DEFAULT_TILE,
     bands: Sequence[str] | None = None,
+    read: ReadOptions = WHOLE,
     force: bool = False,
     progress: Progress | None = None,
 ) -> EncodeReport:
-    """Encode a stack, a folder of band files or a list of them as a `.tec` or a `.zarr`.
+    """Encode anything that `open_scene` reads as a `.tec` or a `.zarr`.
 
     Parameters
     ----------
-    options : settings; a nodata of None means the one that the files state
+    options : settings; a nodata of None means the one that the files state, an offset of 0 that of the
+        product's metadata
     target : searched on sample tiles; its quality then replaces that of `options`
-    bands : the stack's band names in the file's order, where it does not give them
+    bands, read : as in `open_scene`
 
     Raises
     ------
@@ -110,37 +126,78 @@ def encode_file(
     path = Path(output)
     check_suffix(path)
     check_output(path, force=force)
-    with closing(open_scene(inputs, bands=bands, nodata=options.nodata)) as source:
-        check_units(source.info, options.scale)
-        options = replace(options, nodata=source.info.nodata)
+    with closing(open_scene(inputs, bands=bands, nodata=options.nodata, read=read)) as source:
+        info = source.info
+        check_units(info, options.scale)
+        offset = options.offset or float(info.product.get("offset", 0.0))
+        options = replace(options, nodata=info.nodata, offset=offset)
         found = _search(source, options, target, tile, path.suffix) if target is not None else None
         if found is not None:
             options = replace(options, quality=found.quality)
         written = write_store(path, source, options, tile=tile, force=force, progress=progress)
-        info = source.info
-    values = info.shape[0] * info.shape[1] * info.shape[2]
+        layers = tuple(layer.info.name for layer in layers_of(source))
     return EncodeReport(
         total_bytes=written.total_bytes,
         raw_bytes=info.raw_bytes,
-        bpppc=8 * written.total_bytes / values,
+        bpppc=8 * (written.total_bytes - written.beside_bytes) / _values(info),
         seconds=time.perf_counter() - begin,
         quality=options.quality,
         tiles=written.tiles,
         psnr=found.psnr if found else None,
         reached=found.reached if found else True,
         notes=info.notes,
+        beside_bytes=written.beside_bytes,
+        max_error=options.max_error,
+        layers=layers,
     )
+
+
+def _values(info: SceneInfo) -> int:
+    """Pixels of the grid times bands that are there."""
+    return len(info.present) * info.shape[1] * info.shape[2]
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What to make of an encoded scene.
+
+    Attributes
+    ----------
+    compression : within GeoTIFF
+    cog : make the GeoTIFF a cloud-optimized one
+    native : each band at its own pixel size, else all on the finest grid, as in a GeoTIFF always
+    jpeg2000 : the files of a folder are .jp2
+    keep_offset : leave the radiometric offset in the digital numbers, as the product has them
+    """
+
+    compression: str = COMPRESSIONS[0]
+    cog: bool = False
+    native: bool = True
+    jpeg2000: bool = False
+    keep_offset: bool = True
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """Bytes written, and what the reader should know."""
+
+    total_bytes: int
+    notes: tuple[str, ...]
 
 
 def decode_file(
     path: str | Path,
     output: str | Path,
+    options: DecodeOptions = DecodeOptions(),  # frozen
     *,
-    compression: str = COMPRESSIONS[0],
     force: bool = False,
     progress: Progress | None = None,
-) -> int:
-    """Decode a `.tec`, a `.zarr` or a bare codestream of one timestep to a GeoTIFF; returns its bytes.
+) -> DecodeReport:
+    """Decode a `.tec`, a `.zarr` or a bare codestream of one timestep.
+
+    Parameters
+    ----------
+    output : a GeoTIFF (.tif), a Zarr store (.zarr), or a folder for a file per band and layer (no suffix)
 
     Raises
     ------
@@ -148,16 +205,45 @@ def decode_file(
     InputError, OutputError : about the names and the writing
     """
     target = Path(output)
-    if target.suffix.lower() not in GEOTIFF_SUFFIXES:
+    suffix = target.suffix.lower()
+    if suffix not in (*GEOTIFF_SUFFIXES, ZARR_SUFFIX, ""):
         raise InputError(
-            f"{target} does not end in .tif; a scene is decoded to a GeoTIFF, name the output so"
+            f"{target} ends in neither .tif nor .zarr, nor is it a folder's name; a scene is decoded to these"
         )
+    if options.cog and suffix not in GEOTIFF_SUFFIXES:
+        raise InputError(f"--cog makes a GeoTIFF, but {target} does not end in .tif; name the output so")
     check_output(target, force=force)
     with closing(open_encoded(path)) as source:
         tile = source.layout.tile[0] if isinstance(source, StoreSource) else DEFAULT_TILE
-        return write_geotiff(
-            target, source, tile=tile, compression=compression, force=force, progress=progress
-        )
+        offset = 0.0 if options.keep_offset else float(source.info.product.get("offset", 0.0))
+        given = without_offset(source, offset)
+        if suffix in GEOTIFF_SUFFIXES:
+            write = write_cog if options.cog else write_geotiff
+            total = write(
+                target,
+                pick_bands(given, given.info.present),
+                tile=tile,
+                compression=options.compression,
+                force=force,
+                progress=progress,
+            )
+            return DecodeReport(total, (*source.info.notes, *_not_in_one_file(source)))
+        export = ExportOptions(options.jpeg2000, options.native, options.compression)
+        write_each = write_zarr if suffix else write_folder
+        total = write_each(target, given, export, tile=tile, force=force, progress=progress)
+        return DecodeReport(total, source.info.notes)
+
+
+def _not_in_one_file(source: SceneSource) -> list[str]:
+    """What a single GeoTIFF cannot show of a scene."""
+    notes = []
+    names = [layer.info.name for layer in layers_of(source)]
+    if names:
+        notes.append(f"{' '.join(names)} stay in the encoded file; decode to a folder to get them")
+    if source.info.factors:
+        coarse = [source.info.bands[k] for k in source.info.present if source.info.factors[k] > 1]
+        notes.append(f"{' '.join(coarse)} are interpolated; decode to a folder to get their own pixels")
+    return notes
 
 
 def open_encoded(path: str | Path) -> SceneSource:
@@ -201,14 +287,14 @@ def _search(
     from eocodec.search import search_quality
 
     info = source.info
-    values = info.shape[0] * info.shape[1] * info.shape[2]
     samples = sample_tiles(source, tile, valid_only=target.psnr is not None)
     bpppc = target.bpppc
     if target.ratio is not None:
-        bpppc = 8 * info.raw_bytes / target.ratio / values
+        bpppc = 8 * info.raw_bytes / target.ratio / _values(info)
     if bpppc is not None:
-        # The user's figure is of the whole file; the search sees codestreams only.
-        bpppc = max(bpppc - 8 * overhead_bytes(info, options, tile, suffix) / values, 1e-6)
+        # The user's figure is of the whole file; the search sees codestreams only, and counts absent bands.
+        overhead = overhead_bytes(info, options, tile, suffix, Beside.of(source))
+        bpppc = max(bpppc - 8 * overhead / _values(info), 1e-6) * len(info.present) / info.shape[0]
     return search_quality(samples, options, psnr=target.psnr, bpppc=bpppc)
 
 

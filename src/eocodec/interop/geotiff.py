@@ -18,7 +18,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window as RioWindow
 
 from eocodec.interop.atomic import atomic_output, write_failure
-from eocodec.interop.rio import gdal_session, gdal_threads
+from eocodec.interop.gdal import gdal_session, gdal_threads
 from eocodec.interop.scene import Progress, SceneInfo, SceneSource, read_ahead, tile_windows
 
 BLOCK = 512
@@ -50,10 +50,10 @@ def write_geotiff(
     target = Path(path)
     with atomic_output(target, force=force, durable=False) as partial, _gdal_errors() as reported:
         try:
-            with rasterio.open(partial, "w", **_profile(source.info, compression)) as dataset:
-                _write_metadata(dataset, source.info)
+            with rasterio.open(partial, "w", **raster_profile(source.info, compression)) as dataset:
+                write_metadata(dataset, source.info)
                 _write_pixels(dataset, source, tile, progress)
-            complete = _is_complete(partial, source.info)
+            complete = is_complete(partial)
         except RasterioError as error:
             raise write_failure(target, _cause(partial, [*reported, str(error)])) from error
         if not complete:
@@ -91,7 +91,8 @@ def _cause(partial: Path, reported: list[str]) -> str:
     return reported[0]
 
 
-def _profile(info: SceneInfo, compression: str) -> dict[str, Any]:
+def raster_profile(info: SceneInfo, compression: str) -> dict[str, Any]:
+    """Arguments that make rasterio create the GeoTIFF of a scene."""
     count, height, width = info.shape
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -118,7 +119,8 @@ def _profile(info: SceneInfo, compression: str) -> dict[str, Any]:
     return profile
 
 
-def _write_metadata(dataset: Any, info: SceneInfo) -> None:
+def write_metadata(dataset: Any, info: SceneInfo) -> None:
+    """Put what a scene says about itself and its bands into a new raster."""
     dataset.update_tags(**info.tags)
     for k, position in enumerate(_order(info)):
         index = position + 1
@@ -161,14 +163,14 @@ def _write_pixels(dataset: Any, source: SceneSource, tile: int, progress: Progre
                 progress(done, len(windows))
 
 
-def _is_complete(path: Path, info: SceneInfo) -> bool:
+def is_complete(path: Path) -> bool:
     """Whether every block is there: on a full disk GDAL may only log that it could not write one."""
     size = path.stat().st_size
-    count, height, width = info.shape
     with rasterio.open(path) as dataset:
         block_rows, block_cols = dataset.block_shapes[0]
-        for band in range(1, count + 1):
-            for y, x in product(range(-(-height // block_rows)), range(-(-width // block_cols))):
+        down, across = -(-dataset.height // block_rows), -(-dataset.width // block_cols)
+        for band in range(1, dataset.count + 1):
+            for y, x in product(range(down), range(across)):
                 offset = dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
                 length = dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band)
                 if offset is None or length is None or int(offset) + int(length) > size:

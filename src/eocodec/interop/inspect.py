@@ -13,8 +13,9 @@ from eocodec.codestream.validate import Report
 from eocodec.codestream.validate import validate as validate_codestream
 from eocodec.errors import BadMagic, CodecError, RasterError
 from eocodec.interop.container import TEC_SUFFIX, ZIP_MAGIC, Container
+from eocodec.interop.layer_store import DOCUMENTS, LAYERS, StoredLayer, stored_documents, stored_layers
 from eocodec.interop.metadata import ARRAY_KEY, GRID_MAPPING_KEY, GROUP_KEY, StoreLayout
-from eocodec.interop.scene import Window
+from eocodec.interop.scene import SceneInfo, Window
 from eocodec.interop.settings import number_to_json
 from eocodec.interop.store import load_layout
 from eocodec.raster.tiles import Tiles
@@ -51,6 +52,7 @@ def _describe_store(container: Container, layout: StoreLayout) -> dict[str, Any]
     info = layout.info
     total = container.total_bytes()
     bands, height, width = info.shape
+    beside = _bytes_beside(container)
     first = parse_layout(container.read(layout.chunk_key(0, 0))).header
     return {
         "kind": "tec" if container.path.suffix.lower() == TEC_SUFFIX else "zarr",
@@ -59,7 +61,13 @@ def _describe_store(container: Container, layout: StoreLayout) -> dict[str, Any]
         "shape": {"bands": bands, "rows": height, "cols": width},
         "dtype": info.dtype.name,
         "nodata": number_to_json(info.nodata),
-        "bands": list(info.bands),
+        "bands": [info.bands[k] for k in info.present],
+        "absent": list(info.absent),
+        "native_pixels": _native_pixels(info),
+        "layers": [_describe_layer(layer, container) for layer in stored_layers(container, layout.layers)],
+        "documents": list(layout.documents),
+        "left_out": list(info.left_out),
+        "product": dict(info.product),
         "crs": _crs_name(info.crs_wkt),
         "transform": list(info.transform) if info.transform else None,
         "tags": dict(info.tags),
@@ -72,9 +80,26 @@ def _describe_store(container: Container, layout: StoreLayout) -> dict[str, Any]
         "bytes": total,
         "codestream_bytes": sum(size for key, size in container.sizes.items() if key.startswith("dn/c/")),
         "raw_bytes": info.raw_bytes,
-        "ratio": info.raw_bytes / total,
-        "bpppc": 8 * total / (bands * height * width),
+        "beside_bytes": beside,
+        "ratio": info.raw_bytes / (total - beside),
+        "bpppc": 8 * (total - beside) / (len(info.present) * height * width),
     }
+
+
+def _bytes_beside(container: Container) -> int:
+    """Bytes of the chunks of layers and documents."""
+    kept = (f"{LAYERS}/", f"{DOCUMENTS}/")
+    return sum(size for key, size in container.sizes.items() if key.startswith(kept) and "/c/" in key)
+
+
+def _native_pixels(info: SceneInfo) -> dict[str, int]:
+    """Bands whose own pixels are larger than the grid's, and how many times."""
+    return {info.bands[k]: info.native_factors[k] for k in info.present if info.native_factors[k] > 1}
+
+
+def _describe_layer(layer: StoredLayer, container: Container) -> dict[str, Any]:
+    size = sum(size for key, size in container.sizes.items() if key.startswith(f"{layer.key}/c/"))
+    return {"name": layer.info.name, "path": layer.key, "shape": list(layer.info.shape), "bytes": size}
 
 
 def _crs_name(wkt: str | None) -> str | None:
@@ -156,12 +181,24 @@ def _validate_store(container: Container, layout: StoreLayout) -> FileReport:
         errors += [f"{key}: {line}" for line in report.errors or _misfits(data, layout, tiles[i, j])]
         warnings.update(report.warnings)
         fingerprints |= _fingerprint(data, report)
+    errors += _layer_errors(container, layout)
     if len(fingerprints) > 1:
         errors.append(f"MalformedHeader: tiles of different models: {', '.join(sorted(fingerprints))}")
-    surplus = sorted(set(container.sizes) - expected)
+    known = (f"{LAYERS}/", f"{DOCUMENTS}/") if layout.layers or layout.documents else ()
+    surplus = sorted(key for key in set(container.sizes) - expected if not key.startswith(known))
     if surplus:
         warnings[f"{len(surplus)} entries that do not belong to the scene, such as {surplus[0]}"] += 1
     return FileReport(not errors, _shortened(errors), tuple(warnings), len(tiles))
+
+
+def _layer_errors(container: Container, layout: StoreLayout) -> list[str]:
+    """Decode what is kept without loss: that is the check."""
+    try:
+        errors = [line for layer in stored_layers(container, layout.layers) for line in layer.check()]
+        stored_documents(container, layout.documents)
+    except CodecError as error:
+        return [_line(error)]
+    return errors
 
 
 def _misfits(data: bytes, layout: StoreLayout, window: Window) -> list[str]:

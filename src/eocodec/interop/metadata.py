@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from eocodec._version import __version__
 from eocodec.errors import MalformedHeader
+from eocodec.interop.geozarr import CONVENTIONS, geotransform, geozarr_attributes, parse_geotransform
+from eocodec.interop.layer_store import Beside
 from eocodec.interop.scene import SceneInfo
 from eocodec.interop.settings import CODEC_NAME, codec_json, number_from_json, number_to_json
 from eocodec.sensors import S2_L2A
@@ -29,12 +31,17 @@ GRID_MAPPING_KEY = f"{GRID_MAPPING}/zarr.json"
 
 @dataclass(frozen=True)
 class StoreLayout:
-    """A store's metadata, read: the scene, its tiles and the settings that it was encoded with."""
+    """A store's metadata, read: the scene, its tiles and the settings that it was encoded with.
+
+    `layers` and `documents` are what it lists beside the bands (see `layer_store`).
+    """
 
     info: SceneInfo
     tile: tuple[int, int]
     settings: Mapping[str, Any]
     written_by: str | None
+    layers: tuple[Mapping[str, Any], ...] = ()
+    documents: Mapping[str, int] = field(default_factory=dict)
 
     def chunk_key(self, row: int, col: int) -> str:
         """Key of the tile at (tile row, tile column)."""
@@ -47,24 +54,37 @@ class StoreLayout:
         return -(-height // self.tile[0]), -(-width // self.tile[1])
 
 
-def documents(info: SceneInfo, options: Any, tile: int) -> dict[str, bytes]:
+def documents(
+    info: SceneInfo, options: Any, tile: int, *, consolidated: bool = False, beside: Beside | None = None
+) -> dict[str, bytes]:
     """The metadata documents by key.
 
     Parameters
     ----------
     options : an `eocodec.options.EncodeOptions`
     tile : rows and columns of a chunk; smaller where the scene is
+    beside : what is kept beside the bands
+    consolidated : repeat the arrays' documents in the group's, for readers of stores that cannot be listed
     """
-    parts: dict[str, Any] = {GROUP_KEY: _group(info), ARRAY_KEY: _array(info, options, tile)}
+    listed = {} if beside is None else beside.listed
+    parts: dict[str, Any] = {GROUP_KEY: _group(info, listed), ARRAY_KEY: _array(info, options, tile)}
     if info.crs_wkt is not None or info.transform is not None:
         parts[GRID_MAPPING_KEY] = _grid_mapping(info)
+    parts |= {} if beside is None else beside.parts
+    if consolidated:
+        arrays = {key.removesuffix("/zarr.json"): part for key, part in parts.items() if key != GROUP_KEY}
+        parts[GROUP_KEY]["consolidated_metadata"] = {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": arrays,
+        }
     return {
         key: json.dumps(part, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         for key, part in parts.items()
     }
 
 
-def _group(info: SceneInfo) -> dict[str, Any]:
+def _group(info: SceneInfo, listed: Mapping[str, Any]) -> dict[str, Any]:
     scene: dict[str, Any] = {
         "order": list(info.order),
         "sources": list(info.sources),
@@ -79,11 +99,16 @@ def _group(info: SceneInfo) -> dict[str, Any]:
         "rpcs": dict(info.rpcs) if info.rpcs else None,
         "nodata": number_to_json(info.nodata),
         "notes": list(info.notes),
+        "factors": list(info.factors),
+        "absent": list(info.absent),
+        "left_out": list(info.left_out),
+        "product": dict(info.product),
     }
     scene = {key: value for key, value in scene.items() if value not in (None, [], {})}
     attributes = {
-        "Conventions": "CF-1.11",
-        "eocodec": {"version": __version__, "layout": LAYOUT_VERSION, "scene": scene},
+        "Conventions": CONVENTIONS,
+        "eocodec": {"version": __version__, "layout": LAYOUT_VERSION, "scene": scene, **listed},
+        **geozarr_attributes(info.crs_wkt, info.transform),
     }
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
@@ -125,10 +150,7 @@ def _grid_mapping(info: SceneInfo) -> dict[str, Any]:
     if info.crs_wkt is not None:
         attributes["crs_wkt"] = info.crs_wkt
     if info.transform is not None:
-        a, b, c, d, e, f = info.transform
-        attributes["GeoTransform"] = " ".join(
-            repr(float(value)) for value in (c, a, b, f, d, e)
-        )  # GDAL's order
+        attributes["GeoTransform"] = geotransform(info.transform)
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -183,15 +205,21 @@ def _layout(where: str, group: Any, array: Any, mapping: Any) -> StoreLayout:
             f"{where} has shape {shape} and chunks {chunk}; three axes, bands whole, were expected"
         )
     info = _scene(shape, array, own["scene"], mapping.get("attributes", {}))
-    return StoreLayout(info, (chunk[1], chunk[2]), codecs[0]["configuration"], own.get("version"))
+    return StoreLayout(
+        info,
+        (chunk[1], chunk[2]),
+        codecs[0]["configuration"],
+        own.get("version"),
+        tuple(own.get("layers", ())),
+        dict(own.get("documents", {})),
+    )
 
 
 def _scene(shape: tuple[int, ...], array: Any, scene: Any, mapping: Any) -> SceneInfo:
     bands, height, width = shape
     transform = None
     if "GeoTransform" in mapping:
-        c, a, b, f, d, e = (float(value) for value in mapping["GeoTransform"].split())
-        transform = (a, b, c, d, e, f)
+        transform = parse_geotransform(mapping["GeoTransform"])
     names = tuple(array["attributes"]["band_names"])
     order = tuple(int(k) for k in scene.get("order", range(bands)))
     if len(names) != bands or sorted(order) != list(range(bands)):
@@ -215,4 +243,15 @@ def _scene(shape: tuple[int, ...], array: Any, scene: Any, mapping: Any) -> Scen
         rpcs=scene.get("rpcs"),
         sources=tuple(scene.get("sources", ())),
         notes=tuple(scene.get("notes", ())),
+        factors=_factors(scene.get("factors", ()), bands),
+        absent=tuple(name for name in scene.get("absent", ()) if name in names),
+        left_out=tuple(scene.get("left_out", ())),
+        product=dict(scene.get("product", {})),
     )
+
+
+def _factors(stated: Any, bands: int) -> tuple[int, ...]:
+    factors = tuple(int(factor) for factor in stated)
+    if factors and (len(factors) != bands or min(factors) < 1):
+        raise MalformedHeader(f"{bands} bands, but native pixel sizes {factors}")
+    return factors

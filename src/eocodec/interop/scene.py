@@ -36,8 +36,12 @@ class SceneInfo:
     tags : of the file
     gcps, gcps_crs_wkt : ground control points as (row, col, x, y, z, id, info) and their reference system
     rpcs : rational polynomial coefficients as GDAL's strings
-    sources : names of the files
+    sources : names of the files; of band files, one for each band that is not absent
     notes : what had to be assumed, a sentence each
+    factors : native pixel size of each band over the grid's, 1 or more; empty: the grid is native to all
+    absent : bands that the source does not have; nodata throughout, and not written back
+    left_out : files of the source that are derived from what is kept, and were not taken
+    product : what a Sentinel-2 product's metadata say, as plain values (see `safe_metadata`)
     """
 
     shape: tuple[int, int, int]
@@ -58,11 +62,27 @@ class SceneInfo:
     rpcs: Mapping[str, str] | None = None
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    factors: tuple[int, ...] = ()
+    absent: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    product: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def raw_bytes(self) -> int:
-        """Bytes of the pixels without any compression."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        """Bytes of the pixels without any compression: of the bands that are there, each on its own grid."""
+        _, rows, cols = self.shape
+        factors = [self.native_factors[k] for k in self.present]
+        return sum((rows // factor) * (cols // factor) for factor in factors) * self.dtype.itemsize
+
+    @property
+    def native_factors(self) -> tuple[int, ...]:
+        """`factors`, one for each band."""
+        return self.factors or (1,) * self.shape[0]
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Positions of the bands that the source has."""
+        return tuple(k for k, name in enumerate(self.bands) if name not in self.absent)
 
 
 class SceneSource(Protocol):

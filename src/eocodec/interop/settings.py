@@ -9,7 +9,7 @@ from typing import Any
 from eocodec.errors import ConfigError
 
 CODEC_NAME = "eocodec.tec"
-KEYS = ("model", "quality", "nodata", "scale", "offset")
+KEYS = ("model", "quality", "nodata", "scale", "offset", "max_error")
 
 
 def number_to_json(value: float | int | None) -> float | int | str | None:
@@ -27,7 +27,11 @@ def number_from_json(value: Any) -> Any:
 
 def codec_json(settings: Any) -> dict[str, Any]:
     """`{"name", "configuration"}` of anything with the attributes KEYS; those that are off are left out."""
-    configuration: dict[str, Any] = {"model": settings.model, "quality": settings.quality}
+    configuration: dict[str, Any] = {"model": settings.model}
+    if settings.quality is not None:
+        configuration["quality"] = settings.quality
+    if settings.max_error is not None:
+        configuration["max_error"] = int(settings.max_error)
     if settings.nodata is not None:
         configuration["nodata"] = number_to_json(settings.nodata)
     if settings.scale is not None:

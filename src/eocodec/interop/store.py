@@ -12,7 +12,21 @@ import numpy as np
 
 from eocodec.errors import InputError, MalformedHeader
 from eocodec.interop.atomic import atomic_output, check_output
-from eocodec.interop.container import ZIP_END_BYTES, ZIP_ENTRY_BYTES, Container, check_suffix, new_sink
+from eocodec.interop.container import (
+    ZARR_SUFFIX,
+    ZIP_END_BYTES,
+    ZIP_ENTRY_BYTES,
+    Container,
+    check_suffix,
+    new_sink,
+)
+from eocodec.interop.layer_store import (
+    Beside,
+    check_packable,
+    stored_documents,
+    stored_layers,
+    write_layers,
+)
 from eocodec.interop.metadata import (
     ARRAY_KEY,
     GRID_MAPPING_KEY,
@@ -43,11 +57,12 @@ MIN_TILE, MAX_TILE = 16, 4096
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What was written: bytes of the file(s), and of them the codestreams'."""
+    """What was written: bytes of the file(s), and of them the codestreams' and the layers' and documents'."""
 
     total_bytes: int
     codestream_bytes: int
     tiles: int
+    beside_bytes: int = 0
 
 
 def write_store(
@@ -79,13 +94,13 @@ def write_store(
     if not MIN_TILE <= tile <= MAX_TILE:
         raise InputError(f"tile is {tile} pixels; give {MIN_TILE} to {MAX_TILE}, best {DEFAULT_TILE}")
     check_output(target, force=force)
+    check_packable(source)
+    is_folder = target.suffix.lower() == ZARR_SUFFIX
     windows = list(tile_windows(source.info.shape[1:], tile))
     coded = 0
     with atomic_output(target, force=force) as partial:
         sink = new_sink(partial, target.suffix.lower())
         try:
-            for key, document in documents(source.info, options, tile).items():
-                sink.put(key, document)
             done = 0
             with closing(read_ahead(source, windows, tile)) as batches:
                 for batch, tiles in batches:
@@ -96,17 +111,25 @@ def write_store(
                     done += len(batch)
                     if progress is not None:
                         progress(done, len(windows))
+            beside_bytes = write_layers(sink, source)
+            # Last, beside a ZIP's directory, where one request gets them all.
+            found = documents(source.info, options, tile, consolidated=is_folder, beside=Beside.of(source))
+            for key, document in found.items():
+                sink.put(key, document)
         finally:
             sink.close()
     with Container(target) as written:
-        return WriteReport(written.total_bytes(), coded, len(windows))
+        return WriteReport(written.total_bytes(), coded, len(windows), beside_bytes)
 
 
-def overhead_bytes(info: SceneInfo, options: EncodeOptions, tile: int, suffix: str) -> int:
-    """Bytes of a store beside its codestreams."""
-    found = documents(info, options, tile)
+def overhead_bytes(
+    info: SceneInfo, options: EncodeOptions, tile: int, suffix: str, beside: Beside | None = None
+) -> int:
+    """Bytes of a store beside its codestreams; of `beside` only what the metadata say."""
+    is_folder = suffix.lower() == ZARR_SUFFIX
+    found = documents(info, options, tile, consolidated=is_folder, beside=beside)
     total = sum(map(len, found.values()))
-    if suffix.lower() != ".tec":
+    if is_folder:
         return total
     tiles = [f"dn/c/0/{i}/{j}" for i, j, _ in tile_windows(info.shape[1:], tile)]
     names = [*found, *tiles]
@@ -126,7 +149,18 @@ class StoreSource:
         """
         self.container = Container(path)
         self.layout = load_layout(self.container)
+        self.layers = stored_layers(self.container, self.layout.layers)
         self.path = str(path)
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """The product's metadata documents by file name.
+
+        Raises
+        ------
+        CodestreamError : one is missing or damaged
+        """
+        return stored_documents(self.container, self.layout.documents)
 
     @property
     def info(self) -> SceneInfo:
@@ -182,7 +216,7 @@ class StoreSource:
 def load_layout(container: Container) -> StoreLayout:
     """Read and check the metadata documents of a store."""
     keys = [GROUP_KEY, ARRAY_KEY, *([GRID_MAPPING_KEY] if GRID_MAPPING_KEY in container.sizes else [])]
-    return read_layout(str(container.path), {key: container.read(key) for key in keys})
+    return read_layout(container.name, {key: container.read(key) for key in keys})
 
 
 def _check_tile(

@@ -12,18 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from zarr.abc.codec import ArrayBytesCodec
 from zarr.core.buffer import Buffer, NDBuffer
 
-from eocodec.errors import BandError, ConfigError, InputError, MalformedHeader, UnitsError
+from eocodec.errors import (
+    BandError,
+    ConfigError,
+    InputError,
+    MalformedHeader,
+    MissingDependency,
+    UnitsError,
+)
+from eocodec.interop.batching import Batcher
 from eocodec.interop.settings import codec_json, settings_from_json
 from eocodec.sensors import S2_BAND_NAMES
+from eocodec.types import AnyArray
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -33,8 +41,6 @@ if TYPE_CHECKING:
 TILES_PER_CALL = 4  # of 512 x 512: bounds the activations of a network call
 PIXELS_PER_CALL = TILES_PER_CALL * 512 * 512
 MIN_TILE = 16  # smaller chunks cost more in headers than in pixels
-# Networks use all cores by themselves, so calls take turns; Zarr would otherwise start ten at once.
-_NETWORK_TURN = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,25 +49,31 @@ class TecCodec(ArrayBytesCodec):
 
     Attributes
     ----------
-    model, quality, nodata, scale, offset : as in `eocodec.options.EncodeOptions`
+    model, quality, nodata, scale, offset, max_error : as in `eocodec.options.EncodeOptions`
     """
 
     is_fixed_size = False
 
     model: str = "tec-fp"
-    quality: float = 50.0
+    quality: float | None = None
     nodata: float | int | None = None
     scale: float | None = None
     offset: float = 0.0
+    max_error: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.quality <= 100:
+        if self.max_error is not None:
+            _check_max_error(self.max_error)
+        elif self.quality is None:
+            object.__setattr__(self, "quality", 50.0)
+        if self.quality is not None and not 0 <= self.quality <= 100:
             raise ConfigError(f"quality is {self.quality}; give a number from 0 to 100, larger is better")
 
     @classmethod
     def from_options(cls, options: EncodeOptions) -> TecCodec:
         """The codec that encodes with `options`."""
-        return cls(options.model, options.quality, options.nodata, options.scale, options.offset)
+        o = options
+        return cls(o.model, o.quality, o.nodata, o.scale, o.offset, o.max_error)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TecCodec:
@@ -81,9 +93,30 @@ class TecCodec(ArrayBytesCodec):
         """These settings for `eocodec.codec.encode_batch`."""
         from eocodec.options import EncodeOptions
 
-        return EncodeOptions(
-            model=self.model, quality=self.quality, nodata=self.nodata, scale=self.scale, offset=self.offset
-        )
+        return EncodeOptions(self.model, self.quality, self.nodata, self.scale, self.offset, self.max_error)
+
+    def evolve_from_array_spec(self, array_spec: ArraySpec) -> TecCodec:
+        """This codec for an array: what was never written, its fill value, is nodata and comes back exactly.
+
+        Raises
+        ------
+        InputError : a nodata value was stated that is not the fill value
+        UnitsError, BandError : as `validate`, which Zarr does not call inside shards
+        """
+        native, fill = array_spec.dtype.to_native_dtype(), array_spec.fill_value
+        _check_dtype(native, self.scale)
+        self._check_bound(native)
+        _check_bands(tuple(array_spec.shape))
+        if self.nodata is None:
+            # NaN is nodata anyhow; another fill value of floats would swallow the NaN that are there.
+            return self if native.kind == "f" else replace(self, nodata=int(fill))
+        same = fill == self.nodata or (fill != fill and self.nodata != self.nodata)
+        if not same and not (native.kind == "f" and fill == 0):  # Zarr's default for floats
+            raise InputError(
+                f"nodata is {self.nodata}, the array's fill value {fill}: what was never written would be "
+                "taken for pixels; make them the same"
+            )
+        return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         """Refuse, when the array is created or opened, what could not be encoded.
@@ -95,10 +128,12 @@ class TecCodec(ArrayBytesCodec):
         InputError : chunks that are too small
         """
         native = dtype.to_native_dtype() if hasattr(dtype, "to_native_dtype") else np.dtype(dtype)
-        _check_dtype(native, self.scale)
-        chunks = getattr(chunk_grid, "chunk_shape", None)
-        if chunks is not None:
-            _check_chunks(tuple(shape), tuple(chunks))
+        self._check_bound(native)
+        check_array(tuple(shape), tuple(getattr(chunk_grid, "chunk_shape", shape)), native, self.scale)
+
+    def _check_bound(self, dtype: np.dtype[Any]) -> None:
+        if self.max_error is not None and dtype.kind not in "iu":
+            raise UnitsError(f"max_error is for integers; the array is {dtype}: round it to integers first")
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
         """Not known before encoding."""
@@ -135,46 +170,51 @@ class TecCodec(ArrayBytesCodec):
         return [None if chunk is None else next(decoded) for chunk, _ in items]
 
     def _encode_many(self, items: Sequence[tuple[NDBuffer, ArraySpec]]) -> list[Buffer]:
-        from eocodec import codec
-
-        buffers: list[Buffer] = []
-        for group in _groups(items):
-            arrays = [_as_tile(np.asarray(chunk.as_numpy_array())) for chunk, _ in group]
-            with _NETWORK_TURN:
-                streams = codec.encode_batch(arrays, self.options())
-            buffers += [
-                spec.prototype.buffer.from_bytes(s) for s, (_, spec) in zip(streams, group, strict=True)
-            ]
-        return buffers
+        arrays = [_as_tile(np.asarray(chunk.as_numpy_array()), spec.fill_value) for chunk, spec in items]
+        streams = _ENCODER.run(self.options(), arrays, [array[..., 0, :, :].size for array in arrays])
+        return [
+            spec.prototype.buffer.from_bytes(stream) for stream, (_, spec) in zip(streams, items, strict=True)
+        ]
 
     def _decode_many(self, items: Sequence[tuple[Buffer, ArraySpec]]) -> list[NDBuffer]:
+        sizes = [math.prod(spec.shape[:-3]) * math.prod(spec.shape[-2:]) for _, spec in items]
+        tiles = _DECODER.run(None, [chunk.to_bytes() for chunk, _ in items], sizes)
+        return [_as_chunk(tile, spec) for tile, (_, spec) in zip(tiles, items, strict=True)]
+
+
+def _codec() -> Any:
+    """`eocodec.codec`, which imports torch, at the first chunk."""
+    try:
         from eocodec import codec
-
-        arrays: list[NDBuffer] = []
-        for group in _groups(items):
-            with _NETWORK_TURN:
-                tiles = codec.decode_batch([chunk.to_bytes() for chunk, _ in group])
-            arrays += [_as_chunk(tile, spec) for tile, (_, spec) in zip(tiles, group, strict=True)]
-        return arrays
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"{error.name} is needed to encode and decode: pip install --upgrade eocodec brings it"
+        ) from error
+    return codec
 
 
-def _groups(items: Sequence[tuple[Any, ArraySpec]]) -> Iterable[Sequence[tuple[Any, ArraySpec]]]:
-    """Cut a batch into pieces of at most PIXELS_PER_CALL (at least one chunk)."""
-    start, pixels = 0, 0
-    for k, (_, spec) in enumerate(items):
-        size = math.prod(spec.shape[:-3]) * math.prod(spec.shape[-2:])
-        if k > start and pixels + size > PIXELS_PER_CALL:
-            yield items[start:k]
-            start, pixels = k, 0
-        pixels += size
-    if start < len(items):
-        yield items[start:]
+# Networks use all cores by themselves, so calls take turns; Zarr would otherwise start ten at once.
+_ENCODER: Batcher[AnyArray, bytes] = Batcher(
+    lambda options, arrays: _codec().encode_batch(arrays, options), lambda: PIXELS_PER_CALL
+)
+_DECODER: Batcher[bytes, AnyArray] = Batcher(
+    lambda _, streams: _codec().decode_batch(streams), lambda: PIXELS_PER_CALL
+)
 
 
-def _as_tile(array: Any) -> Any:
-    """Drop leading axes of size 1 beyond [T, C, H, W]; the machine's byte order."""
+def _as_tile(array: AnyArray, fill_value: Any) -> AnyArray:
+    """A chunk for the codec: [C, h, w] or [T, C, h, w], in the machine's byte order.
+
+    Rows at the bottom and columns at the right that hold nothing but the fill value, such as those that Zarr
+    adds at the edge of an array, are left out; reading puts them back.
+    """
     if array.ndim > 4:
         array = array.reshape(array.shape[-4:])
+    differs = ~np.isnan(array) if fill_value != fill_value else array != fill_value
+    axes = tuple(range(array.ndim - 2))
+    rows = np.flatnonzero(differs.any((*axes, -1)))
+    cols = np.flatnonzero(differs.any((*axes, -2)))
+    array = array[..., : rows[-1] + 1 if rows.size else 1, : cols[-1] + 1 if cols.size else 1]
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
@@ -195,17 +235,34 @@ def _as_chunk(tile: Any, spec: ArraySpec) -> NDBuffer:
     return spec.prototype.nd_buffer.from_numpy_array(chunk)
 
 
+def _check_max_error(max_error: int) -> None:
+    from eocodec.options import check_max_error
+
+    try:
+        check_max_error(max_error)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
+
+
+def check_array(
+    shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any], scale: float | None
+) -> None:
+    """Raise what `TecCodec.validate` raises."""
+    _check_dtype(dtype, scale)
+    _check_chunks(shape, chunks)
+
+
 def _check_dtype(dtype: np.dtype[Any], scale: float | None) -> None:
     if dtype.kind == "f" and scale is not None:
         return
     if dtype.kind not in "iu":
         raise UnitsError(
             f"the array is {dtype}, the codec takes integer digital numbers; "
-            "set scale=10000 for float reflectance, or convert it"
+            "set scale=10000 for reflectance as floats, scale=1 for digital numbers as floats, or convert it"
         )
 
 
-def _check_chunks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+def _check_bands(shape: tuple[int, ...]) -> None:
     bands = len(S2_BAND_NAMES)
     if len(shape) < 3:
         raise BandError(f"the array has shape {shape}; axes [..., band, y, x] are needed")
@@ -213,6 +270,11 @@ def _check_chunks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
         raise BandError(
             f"axis {len(shape) - 3} of shape {shape} has {shape[-3]} bands; the model takes {bands}"
         )
+
+
+def _check_chunks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    bands = len(S2_BAND_NAMES)
+    _check_bands(shape)
     if chunks[-3] != bands:
         raise BandError(
             f"chunks {chunks} cut the bands; every chunk must hold all {bands}, as (..., {bands}, 512, 512)"
