@@ -2,9 +2,9 @@
 
     python tools/readme_table.py [--check]
 
-Between `<!-- NAME:begin -->` and `<!-- NAME:end -->` of README.md and of the experiments' READMEs stands what
-this script makes of the models' cards and of the results of `eocodec bench`. With --check nothing is written,
-and the exit code is 1 where a document is out of date.
+Between `<!-- NAME:begin -->` and `<!-- NAME:end -->` of README.md, the experiments' READMEs and a recipe is
+what this script makes of the models' cards and of the results of `eocodec bench`. With --check nothing is
+written, and the exit code is 1 where a document is out of date.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from eocodec.bench.base import LABELS, RatePoint
+from eocodec.bench.codecs import OURS_BOUNDED
 from eocodec.bench.curves import bits_at, by_codec_and_tile
+from eocodec.bench.document import BENCHMARK_TABLES, tables
 from eocodec.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +32,7 @@ TABLE_PSNR = (36.0, 40.0, 44.0)
 CLOUD_PSNR = 40.0
 # Dev tiles that the imagery's catalogue calls bright (B02 > 3000 DN) on 69 % and 82 % of their area.
 CLOUDED = ("ssl4eos12_val_0193833_0", "ssl4eos12_val_0193833_3")
+FILES = {"tec": "tec", "cog": "tif"}  # suffixes
 CONTESTS = {"warm_process": "in a warm process", "whole_process": "process start included"}
 
 Json = dict[str, Any]
@@ -44,13 +47,15 @@ class Results:
     rd: Json | None
     speed: Json | None
     exactness: Json | None
+    window: Json | None = None
 
 
 def load(model: str, root: Path = ROOT) -> Results:
     """Card and results of a model, as far as they are there."""
     folder = root / "experiments" / model
     card = root / "src" / "eocodec" / "weights" / f"{model}.json"
-    paths = (card, folder / "rd.json", folder / "speed.json", folder / "exactness.json")
+    names = ("rd.json", "speed.json", "exactness.json", "window.json")
+    paths = (card, *(folder / name for name in names))
     found = (json.loads(p.read_text()) if p.is_file() else None for p in paths)
     return Results(model, *found)
 
@@ -181,6 +186,32 @@ def exactness_figures(results: list[Results]) -> str:
     )
 
 
+def window_table(results: list[Results]) -> str:
+    """Requests and bytes of a window over HTTP; a row a file and window."""
+    found = results[0].window
+    if found is None:
+        return f"Windows over HTTP: {MISSING}."
+    labels = {"tec": "`.tec`", "cog": "COG"}
+    rows = ["| file | window | to open | to read |", "| --- | --- | --- | --- |"]
+    for read in found["reads"]:
+        opened, taken = (
+            f"{read[f'{stage}_requests']} requests, {read[f'{stage}_bytes'] / 1000:,.0f} kB"
+            for stage in ("open", "read")
+        )
+        label = f"{labels[read['file']]}, {found['bytes'][FILES[read['file']]] / 1e6:.1f} MB"
+        rows.append(f"| {label} | {read['window']} | {opened} | {taken} |")
+    return "\n".join(rows).replace(" 1 requests", " 1 request")
+
+
+def benchmark(root: Path = ROOT) -> dict[str, str]:
+    """The tables of docs/benchmark.md, by the name of their place."""
+    folder = root / "experiments" / "bench"
+    if not (folder / "summary.json").is_file():
+        return dict.fromkeys(BENCHMARK_TABLES, MISSING)
+    summary, meta = (json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "meta"))
+    return tables(summary, meta, (*MODELS, OURS_BOUNDED))
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:+.1f} %".replace("-", "\N{MINUS SIGN}")
 
@@ -209,9 +240,13 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         "figures": figures(results),
         "clouds": cloud_cost(results),
         "exactness": exactness_figures(results),
+        "window": window_table(results),
+        **benchmark(root),
     }
     wanted: dict[Path, str] = {}
-    for path in (root / "README.md", *(root / "experiments" / model / "README.md" for model in MODELS)):
+    paths = (root / "README.md", *(root / "experiments" / model / "README.md" for model in MODELS))
+    others = (root / "docs" / "recipes" / "http.md", root / "docs" / "benchmark.md")
+    for path in filter(Path.is_file, (*paths, *others)):
         text = path.read_text()
         for name in re.findall(r"<!-- (\w+):begin -->", text):
             text = fill(text, name, content[name])

@@ -31,6 +31,11 @@ def fake_decode(data: bytes) -> Any:
     return np.rint(levels * step).astype(np.int16)
 
 
+def fake_decode_batch(datas: list[bytes]) -> list[Any]:
+    """`fake_decode` of each."""
+    return [fake_decode(data) for data in datas]
+
+
 def fake_encode_file(source: Path, target: Path, *, model: str, quality: float) -> None:
     """A GeoTIFF to a fake stream, with the profile needed to write one back."""
     import rasterio

@@ -110,3 +110,15 @@ def test_bad_curves_are_named() -> None:
             clean_curve(rates, psnr)
     with pytest.raises(InputError, match="must be positive"):
         bd_psnr(RATES, PSNR, RATES, PSNR, low=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_differences_equal_those_of_the_package_bjontegaard(seed: int) -> None:
+    reference = pytest.importorskip("bjontegaard", reason="no bjontegaard: pip install bjontegaard")
+    rng = np.random.default_rng(seed)
+    rates = [np.cumsum(rng.uniform(0.05, 0.4, 5)) for _ in range(2)]
+    quality = [34 + np.cumsum(rng.uniform(1, 4, 5)) for _ in range(2)]
+    ours = (rates[0], quality[0], rates[1], quality[1])
+    options = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
+    assert bd_rate(*ours) == pytest.approx(reference.bd_rate(*ours, **options), rel=1e-3, abs=1e-3)
+    assert bd_psnr(*ours) == pytest.approx(reference.bd_psnr(*ours, **options), rel=1e-3, abs=1e-3)

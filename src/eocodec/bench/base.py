@@ -1,45 +1,123 @@
-"""What every benchmarked codec offers, and the one way a rate-distortion point is measured."""
+"""What every benchmarked codec offers, how its parts become one byte string, and the one way to a point."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eocodec.coding.varint import read_varint, write_varint
 from eocodec.errors import InputError
 from eocodec.types import AnyArray
 
 PSNR_PEAK = 10_000.0  # DN of reflectance 1, the peak that all figures of this project state
 LABELS = {"j2k": "JPEG 2000 per band", "x265": "x265, bands as frames", "av1": "SVT-AV1, bands as frames"}
 Image = NDArray[np.int16]
+Kind = Literal["lossy", "bounded", "lossless"]
 
 
-class BenchCodec(Protocol):
-    """A codec under test: image in, streams out, image back; nothing else may pass between the two."""
+class BenchCodec(ABC):
+    """A codec under test: array in, bytes out, array back; nothing else may pass between the two.
+
+    Attributes
+    ----------
+    name : short and stable, as it stands in results
+    kind : 'lossy': the settings give a rate-distortion curve; 'bounded': they are bounds on the error of a
+        pixel [DN], which every decoded pixel is held to; 'lossless': one setting, a bound of 0
+    continuous : settings between those of the sweep mean something; else whole numbers only
+    """
 
     name: str
+    kind: Kind = "lossy"
+    continuous: bool = True
 
     @property
+    @abstractmethod
     def settings(self) -> tuple[float, ...]:
-        """The sweep that gives this codec's rate-distortion curve."""
+        """The sweep."""
 
-    def encode(self, image: Image, setting: float) -> list[bytes]:
-        """Code [C, H, W] int16 DN as one or more streams, side information included."""
+    @abstractmethod
+    def encode(self, series: Image, setting: float) -> bytes:
+        """Code int16 DN, [C, H, W] or [T, C, H, W], side information included."""
 
-    def decode(self, streams: Sequence[bytes]) -> AnyArray:
-        """The image that the streams hold, [C, H, W], DN."""
+    @abstractmethod
+    def decode(self, data: bytes) -> AnyArray:
+        """The array that the bytes hold: shape and dtype of what was coded."""
 
-    def bits(self, streams: Sequence[bytes]) -> int:
-        """Bits to charge for the streams."""
+    def free_bytes(self, data: bytes) -> int:
+        """Bytes of `data` that rate-distortion curves do not charge; 0 but for fixed headers."""
+        return 0
+
+    def bound(self, setting: float) -> float | None:
+        """The largest error of a pixel [DN] that a setting promises, or None."""
+        return {"lossy": None, "bounded": setting, "lossless": 0.0}[self.kind]
+
+
+def pack(parts: Sequence[bytes]) -> bytes:
+    """Several byte strings as one: their number, the lengths of all but the last, then they themselves."""
+    lengths = [write_varint(len(part)) for part in parts[:-1]]
+    return b"".join([write_varint(len(parts)), *lengths, *parts])
+
+
+def unpack(data: bytes) -> list[bytes]:
+    """Invert `pack`."""
+    count, at = read_varint(data, 0)
+    lengths = []
+    for _ in range(count - 1):
+        length, at = read_varint(data, at)
+        lengths.append(length)
+    parts = []
+    for length in (*lengths, len(data) - at - sum(lengths)):
+        parts.append(data[at : at + length])
+        at += length
+    return parts
+
+
+def flatten(series: Image) -> tuple[bytes, Image]:
+    """Two varints that say T (0: no such axis) and C, and the planes [T * C, H, W], time-major."""
+    n_times = series.shape[0] if series.ndim == 4 else 0
+    return write_varint(n_times) + write_varint(series.shape[-3]), series.reshape(-1, *series.shape[-2:])
+
+
+def unflatten(shape: bytes, planes: AnyArray) -> Image:
+    """Planes [T * C, H, W] in the shape that `flatten` noted, int16."""
+    n_times, at = read_varint(shape, 0)
+    n_bands, _ = read_varint(shape, at)
+    full = (n_times, n_bands) if n_times else (n_bands,)
+    image: Image = np.clip(planes, -32768, 32767).astype(np.int16).reshape(*full, *planes.shape[-2:])
+    return image
+
+
+class PlaneCodec(BenchCodec):
+    """A codec that codes each band of each date by itself."""
+
+    @abstractmethod
+    def encode_plane(self, plane: Image, setting: float) -> bytes:
+        """One plane [H, W]."""
+
+    @abstractmethod
+    def decode_plane(self, data: bytes) -> AnyArray:
+        """The plane, [H, W] DN."""
+
+    def encode(self, series: Image, setting: float) -> bytes:
+        """Shape and planes."""
+        shape, planes = flatten(series)
+        return pack([shape, *(self.encode_plane(plane, setting) for plane in planes)])
+
+    def decode(self, data: bytes) -> Image:
+        """The planes, stacked."""
+        shape, *planes = unpack(data)
+        return unflatten(shape, np.stack([self.decode_plane(plane) for plane in planes]))
 
 
 @dataclass(frozen=True)
 class RatePoint:
-    """One measured point: bits of all streams together and PSNR [dB, peak 10 000, all bands together]."""
+    """One measured point: bits charged, and PSNR [dB, peak 10 000, all bands together]."""
 
     tile: str
     codec: str
@@ -52,25 +130,34 @@ class RatePoint:
         return {**asdict(self), "psnr": round(self.psnr, 4)}
 
 
-def total_bits(streams: Sequence[bytes]) -> int:
-    """Bits of all streams, headers included."""
-    return 8 * sum(len(stream) for stream in streams)
+def charged_bits(codec: BenchCodec, data: bytes) -> int:
+    """Bits of the data, less what the codec need not pay."""
+    return 8 * (len(data) - codec.free_bytes(data))
+
+
+def check_decoded(codec: BenchCodec, decoded: AnyArray, series: Image) -> None:
+    """Raise InputError unless shape and dtype came back: the figures of a broken codec mean nothing."""
+    if decoded.shape != series.shape or decoded.dtype != series.dtype:
+        raise InputError(
+            f"{codec.name} decoded {decoded.dtype} {decoded.shape}, expected {series.dtype} {series.shape}"
+        )
 
 
 def measure(codec: BenchCodec, image: Image, tile: str, setting: float) -> RatePoint:
-    """Encode, decode, check the shape, and return the point.
+    """Encode, decode, check shape and dtype, and return the point.
 
     Raises
     ------
-    InputError : the decoded image has another shape (the codec is broken; its figures would mean nothing)
+    InputError : the decoded image has another shape or dtype
     """
     from eocodec.metrics.distortion import psnr
 
-    streams = codec.encode(image, setting)
-    decoded = codec.decode(streams)
-    if decoded.shape != image.shape:
-        raise InputError(f"{codec.name} decoded {decoded.shape}, expected {image.shape}")
-    return RatePoint(tile, codec.name, setting, codec.bits(streams), psnr(image, decoded, peak=PSNR_PEAK))
+    data = codec.encode(image, setting)
+    decoded = codec.decode(data)
+    check_decoded(codec, decoded, image)
+    return RatePoint(
+        tile, codec.name, setting, charged_bits(codec, data), psnr(image, decoded, peak=PSNR_PEAK)
+    )
 
 
 Encode = Callable[..., bytes]
@@ -82,7 +169,7 @@ def model_name(model: str) -> str:
     return Path(model).stem if model.endswith(".safetensors") else model
 
 
-class LearnedCodec:
+class LearnedCodec(BenchCodec):
     """One of this package's models behind the interface of the benchmark; the setting is the quality.
 
     Parameters
@@ -112,14 +199,10 @@ class LearnedCodec:
         """Qualities to sweep."""
         return self._settings
 
-    def encode(self, image: Image, setting: float) -> list[bytes]:
+    def encode(self, series: Image, setting: float) -> bytes:
         """One codestream, the whole of it."""
-        return [self._encode(image, model=self.model, quality=setting)]
+        return self._encode(series, model=self.model, quality=setting)
 
-    def decode(self, streams: Sequence[bytes]) -> AnyArray:
-        """The decoded image."""
-        return self._decode(streams[0])
-
-    def bits(self, streams: Sequence[bytes]) -> int:
-        """Bits of the whole codestream."""
-        return total_bits(streams)
+    def decode(self, data: bytes) -> AnyArray:
+        """The decoded array."""
+        return self._decode(data)

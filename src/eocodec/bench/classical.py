@@ -1,7 +1,7 @@
 """Classical codecs at the settings that serve them best: the opponents, never straw men.
 
-Each has `name`, `settings`, `encode(image, setting) -> streams`, `decode(streams) -> image`, `bits(streams)`.
-What the decoder needs is in the streams and counted. Needs the extra `bench` (imagecodecs, PyAV).
+JPEG 2000, and the video codecs with the bands (of all dates, date by date) as the frames of one stream. What
+the decoder needs is in the bytes and counted. Needs the extra `bench` (imagecodecs, PyAV).
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import importlib
 import math
 import os
 import struct
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from eocodec.bench.base import Image, total_bits
+from eocodec.bench.base import BenchCodec, Image, PlaneCodec, flatten, pack, unflatten, unpack
 from eocodec.errors import InputError, MissingDependency
 from eocodec.types import AnyArray
 
@@ -32,29 +31,32 @@ def require(module: str, package: str) -> Any:
         raise MissingDependency(f"{package} is needed: pip install 'eocodec[bench]'") from error
 
 
-class Jpeg2000:
+class Jpeg2000(PlaneCodec):
     """JPEG 2000 irreversible (OpenJPEG), one codestream a band; the setting is PSNR [dB, peak 10 000].
+
+    The fixed 169 bytes of header of each band, which small tiles make look heavy, and the lengths that keep
+    the bands apart are free.
 
     Parameters
     ----------
-    header_corrected : charge each band 169 bytes less, the fixed header that small tiles make look heavy
     threads : threads inside OpenJPEG, for one band
     """
 
-    def __init__(self, *, header_corrected: bool = True, threads: int = 1) -> None:
+    name = "j2k"
+
+    def __init__(self, *, threads: int = 1) -> None:
         self._lib = require("imagecodecs", "imagecodecs")
-        self.name = "j2k" if header_corrected else "j2k-with-headers"
-        self.header_corrected, self.threads = header_corrected, threads
+        self.threads = threads
 
     @property
     def settings(self) -> tuple[float, ...]:
         """PSNR targets [dB]."""
         return (30, 33, 36, 39, 42, 45, 48)
 
-    def encode_band(self, band: AnyArray, setting: float) -> bytes:
+    def encode_plane(self, plane: AnyArray, setting: float) -> bytes:
         """One band [H, W] of non-negative DN (negative ones become 0: the code is unsigned)."""
         stream = self._lib.jpeg2k_encode(
-            np.clip(band, 0, None).astype(np.uint16),
+            np.clip(plane, 0, None).astype(np.uint16),
             level=setting + J2K_PEAK_DB,
             reversible=False,
             codecformat="j2k",
@@ -62,24 +64,19 @@ class Jpeg2000:
         )
         return bytes(stream)
 
-    def decode_band(self, stream: bytes) -> Image:
+    def decode_samples(self, data: bytes) -> AnyArray:
+        """One plane [H, W], uint16."""
+        return np.asarray(self._lib.jpeg2k_decode(data, numthreads=self.threads))
+
+    def decode_plane(self, data: bytes) -> Image:
         """One band [H, W], int16."""
-        band = self._lib.jpeg2k_decode(stream, numthreads=self.threads)
-        image: Image = np.minimum(band, 32767).astype(np.int16)
+        image: Image = np.minimum(self.decode_samples(data), 32767).astype(np.int16)
         return image
 
-    def encode(self, image: Image, setting: float) -> list[bytes]:
-        """One codestream a band."""
-        return [self.encode_band(band, setting) for band in image]
-
-    def decode(self, streams: Sequence[bytes]) -> Image:
-        """The bands, stacked."""
-        return np.stack([self.decode_band(stream) for stream in streams])
-
-    def bits(self, streams: Sequence[bytes]) -> int:
-        """Bits of all codestreams, less their fixed headers where asked."""
-        excess = 8 * J2K_HEADER_BYTES * len(streams) if self.header_corrected else 0
-        return total_bits(streams) - excess
+    def free_bytes(self, data: bytes) -> int:
+        """Fixed headers and framing."""
+        _, *streams = unpack(data)
+        return len(data) - sum(map(len, streams)) + J2K_HEADER_BYTES * len(streams)
 
 
 def _check_video_size(image: Image, codec: str) -> None:
@@ -134,79 +131,90 @@ def _decode_video(stream: bytes, codec: str) -> AnyArray:
     return np.stack(planes)
 
 
-class X265:
+class X265(BenchCodec):
     """HEVC, 12-bit grey (libx265), DN >> 2, the bands as the frames of one stream; the setting is CRF.
 
     The encoder's self-description (2 kB a stream) is left out, and so are wavefronts, which cost rate
     on small tiles: both in x265's favour. DN outside 0..16 383 are clipped.
-    """
 
-    name = "x265"
+    Parameters
+    ----------
+    preset : 'slow', the recorded opponent, or a slower one, which is stronger
+    """
 
     def __init__(self, *, preset: str = "slow") -> None:
         require("av", "PyAV")
         self.preset = preset
+        self.name = "x265" if preset == "slow" else f"x265-{preset}"
 
     @property
     def settings(self) -> tuple[float, ...]:
         """CRF values."""
         return (4, 8, 12, 16, 20, 24, 28, 32)
 
-    def encode(self, image: Image, setting: float) -> list[bytes]:
-        """One raw HEVC stream."""
-        _check_video_size(image, self.name)
-        planes = np.clip(image, 0, 16_383).astype(np.uint16) >> 2
-        options = {
-            "preset": self.preset,
-            "tune": "psnr",
-            "crf": f"{setting:g}",
-            "x265-params": "log-level=none:info=0:no-wpp=1",
-        }
-        return [_encode_video(planes, "libx265", "gray12le", options)]
+    def encode(self, series: Image, setting: float) -> bytes:
+        """The shape and one raw HEVC stream."""
+        shape, planes = flatten(series)
+        _check_video_size(planes, self.name)
+        return pack([shape, encode_hevc(np.clip(planes, 0, 16_383) >> 2, setting, self.preset)])
 
-    def decode(self, streams: Sequence[bytes]) -> Image:
+    def decode(self, data: bytes) -> Image:
         """DN = 4 x the decoded sample."""
-        image: Image = (_decode_video(streams[0], "hevc") << 2).astype(np.int16)
-        return image
-
-    def bits(self, streams: Sequence[bytes]) -> int:
-        """Bits of the stream."""
-        return total_bits(streams)
+        shape, stream = unpack(data)
+        return unflatten(shape, decode_hevc(stream) << 2)
 
 
-class SvtAv1:
+def encode_hevc(samples: AnyArray, crf: float, preset: str, *, intra: bool = False) -> bytes:
+    """Samples [N, H, W] of 12 bits as the frames of one raw HEVC stream; `intra`: none predicts another."""
+    options = {
+        "preset": preset,
+        "tune": "psnr",
+        "crf": f"{crf:g}",
+        "x265-params": "log-level=none:info=0:no-wpp=1" + (":keyint=1" if intra else ""),
+    }
+    return _encode_video(samples.astype(np.uint16), "libx265", "gray12le", options)
+
+
+def decode_hevc(stream: bytes) -> AnyArray:
+    """Samples of all frames, uint16 [N, H, W]."""
+    return _decode_video(stream, "hevc")
+
+
+class SvtAv1(BenchCodec):
     """AV1, 10 bit (SVT-AV1), DN scaled so that the largest is 1023, bands as frames; the setting is CRF.
 
-    The scale is the first stream (2 bytes). Chroma is neutral and costs next to nothing.
+    The scale is two bytes. Chroma is neutral and costs next to nothing.
+
+    Parameters
+    ----------
+    preset : 4, the recorded opponent, or a slower one (down to 0), which is stronger
     """
 
-    name = "av1"
+    continuous = False
 
     def __init__(self, *, preset: int = 4) -> None:
         require("av", "PyAV")
         os.environ.setdefault("SVT_LOG", "1")  # errors only: it writes its settings to stderr else
         self.preset = preset
+        self.name = "av1" if preset == 4 else f"av1-p{preset}"
 
     @property
     def settings(self) -> tuple[float, ...]:
         """CRF values."""
-        return (8, 14, 20, 26, 32, 38, 44, 50)
+        return (8, 14, 20, 26, 32, 38, 44, 50, 56, 62)
 
-    def encode(self, image: Image, setting: float) -> list[bytes]:
-        """The scale and one raw AV1 stream."""
-        _check_video_size(image, self.name)
-        largest = max(int(image.max()), 1)
-        planes = np.rint(np.clip(image, 0, None) * (1023.0 / largest)).astype(np.uint16)
+    def encode(self, series: Image, setting: float) -> bytes:
+        """Shape, scale and one raw AV1 stream."""
+        shape, planes = flatten(series)
+        _check_video_size(planes, self.name)
+        largest = max(int(planes.max()), 1)
+        samples = np.rint(np.clip(planes, 0, None) * (1023.0 / largest)).astype(np.uint16)
         options = {"preset": str(self.preset), "crf": f"{setting:g}"}
-        return [struct.pack("<H", largest), _encode_video(planes, "libsvtav1", "yuv420p10le", options)]
+        stream = _encode_video(samples, "libsvtav1", "yuv420p10le", options)
+        return pack([shape, struct.pack("<H", largest), stream])
 
-    def decode(self, streams: Sequence[bytes]) -> Image:
+    def decode(self, data: bytes) -> Image:
         """DN = sample x largest / 1023."""
-        (largest,) = struct.unpack("<H", streams[0])
-        samples = _decode_video(streams[1], "libdav1d")
-        image: Image = np.rint(samples * (largest / 1023.0)).astype(np.int16)
-        return image
-
-    def bits(self, streams: Sequence[bytes]) -> int:
-        """Bits of scale and stream."""
-        return total_bits(streams)
+        shape, scale, stream = unpack(data)
+        (largest,) = struct.unpack("<H", scale)
+        return unflatten(shape, np.rint(_decode_video(stream, "libdav1d") * (largest / 1023.0)))

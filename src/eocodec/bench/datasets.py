@@ -72,6 +72,14 @@ def load_tile(path: Path, crop: int | None = CROP) -> Image:
     return image
 
 
+def recorded_beside(tiles: Path) -> list[RatePoint]:
+    """`recorded_points` where these tiles are in the dev split of an imagery folder, else none."""
+    for root in (tiles, *tiles.resolve().parents):
+        if (root / "dev" / "classical.json").is_file():
+            return recorded_points(root)
+    return []
+
+
 def recorded_points(root: Path | None = None) -> list[RatePoint]:
     """Points of dev/classical.json on the dev tiles (its series, at other shapes, are left out).
 

@@ -53,7 +53,7 @@ def encode_files(source: Path, folder: Path, psnr: float, parallel: Parallel) ->
         image = raster.read()
 
     def write(index: int) -> int:
-        return (folder / f"{S2_BAND_NAMES[index]}.jp2").write_bytes(codec.encode_band(image[index], psnr))
+        return (folder / f"{S2_BAND_NAMES[index]}.jp2").write_bytes(codec.encode_plane(image[index], psnr))
 
     return sum(parallel.map(write, range(len(image))))
 
@@ -63,7 +63,7 @@ def decode_files(folder: Path, target: Path, parallel: Parallel) -> None:
     codec = parallel.codec()
 
     def read(name: str) -> Image:
-        return codec.decode_band((folder / f"{name}.jp2").read_bytes())
+        return codec.decode_plane((folder / f"{name}.jp2").read_bytes())
 
     write_scene(target, np.stack(parallel.map(read, S2_BAND_NAMES)))
 

@@ -17,4 +17,4 @@ def decode_file(source: Path, target: Path, *, compression: str = "zstd") -> Non
     """Decode a store to a GeoTIFF, replacing what is there; errors as in `interop.files`."""
     from eocodec.interop import files
 
-    files.decode_file(source, target, compression=compression, force=True)
+    files.decode_file(source, target, files.DecodeOptions(compression=compression), force=True)

@@ -11,12 +11,12 @@ import numpy as np
 
 from eocodec.bench import curves
 from eocodec.bench.base import PSNR_PEAK, BenchCodec, LearnedCodec, RatePoint, measure
+from eocodec.bench.codecs import QUALITIES
 from eocodec.bench.datasets import CROP, dev_tiles, load_tile, recorded_points
 from eocodec.bench.provenance import provenance, write_json
 from eocodec.errors import InputError
 from eocodec.sensors import S2_BAND_NAMES
 
-QUALITIES = (0, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 100)
 TABLE_PSNR = (34.0, 36.0, 38.0, 40.0, 42.0, 44.0, 46.0, 48.0)
 GRID = (34.0, 48.0)  # dB, of the average curves
 

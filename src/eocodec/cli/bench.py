@@ -1,15 +1,18 @@
-"""`eocodec bench`: rate-distortion, speed and exactness, each one command that writes its figures as JSON."""
+"""`eocodec bench`: rate-distortion, speed, exactness, windows; each a command that writes figures as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from eocodec.cli.common import progress_bar
+
 DEFAULT_OUT = "experiments"
 TABLE_WIDTH = 120
+LINE_EVERY = 25  # points, in a log file
 _MODEL = click.option("--model", default="tec-fp", show_default=True, help="Model id, or its weights file.")
 _DATA = click.option(
     "--data",
@@ -23,9 +26,97 @@ _OUT = click.option(
 )
 
 
-@click.group("bench", short_help="Measure rate and distortion, speed, and exactness.")
+@click.group("bench", short_help="Measure rate and distortion, speed, exactness and windows over HTTP.")
 def bench() -> None:
     """Measure the codec against its classical opponents (needs the extra: pip install 'eocodec[bench]')."""
+
+
+@bench.command("run")
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--codecs",
+    default="default",
+    show_default=True,
+    help="Names and groups, separated by commas. Groups: default, all, classical, strong, "
+    "native, lossless, bounded, ours, published.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bench_out"),
+    show_default=True,
+    help="Result folder. A run that was stopped goes on in it.",
+)
+@click.option("--crop", type=click.IntRange(0), default=256, show_default=True, help="Top left part; 0: all.")
+@click.option("--dates", type=click.IntRange(1), default=4, show_default=True, help="Of a series, at most.")
+@click.option("--series", is_flag=True, help="GeoTIFFs NAME_0, NAME_1, ... are the dates of one series.")
+@click.option("--limit", type=click.IntRange(1), help="Tiles, at most.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Timed runs of a point.")
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+@click.option("--pictures", type=click.IntRange(0), default=2, show_default=True, help="Tiles to picture.")
+@click.option("--progress/--no-progress", default=None, help="Draw a progress bar.  [default: on a terminal]")
+def bench_run(
+    data: Path,
+    codecs: str,
+    out: Path,
+    crop: int,
+    dates: int,
+    series: bool,
+    limit: int | None,
+    runs: int,
+    workers: int,
+    pictures: int,
+    progress: bool | None,
+) -> None:
+    """Every codec on every tile of DATA: results.jsonl, meta.json, summary.json, pictures.json and a table.
+
+    DATA holds 12-band GeoTIFFs, SSL4EO-S12 .zarr.zip files, .npz series or folders of Bxx.jp2, in any depth.
+    """
+    from eocodec.bench import run, tiles
+
+    words = tuple(word.strip() for word in codecs.split(","))
+    cut = tiles.Cut(crop, dates)
+    options = run.RunOptions(data, out, words, cut, series, limit, runs, workers)
+    with progress_bar("points", quiet=False, wanted=progress, unit="points") as update:
+        rows = run.run_bench(options, _row_reporter(update))
+    _finish_run(options, rows, pictures)
+
+
+def _row_reporter(update: Callable[[int, int], None] | None) -> Callable[[int, int, dict[str, Any]], None]:
+    """Moves the progress bar, or prints a line now and then where there is none; errors always."""
+
+    def report(done: int, total: int, row: dict[str, Any]) -> None:
+        if "error" in row:
+            _progress(f"{row['codec']} at {row['setting']:g} on {row['tile']}: {row['error']}")
+        if update is not None:
+            update(done, total)
+        elif done % LINE_EVERY == 0 or done == total:
+            _progress(f"{done} of {total} points")
+
+    return report
+
+
+def _finish_run(options: Any, rows: list[dict[str, Any]], pictures: int) -> None:
+    """Summary, table and pictures of a run."""
+    from eocodec.bench import run, summary
+    from eocodec.bench.datasets import recorded_beside
+    from eocodec.bench.provenance import write_json
+
+    result = summary.summarise(rows, run.read_meta(options.out))
+    recorded = recorded_beside(options.data)
+    if recorded:
+        result["recorded"] = summary.agreement(rows, recorded)
+    write_json(options.out / run.SUMMARY, result)
+    _print_table(*summary.table_rows(result))
+    paths = [options.out / name for name in (run.RESULTS, run.META, run.SUMMARY)]
+    if pictures:
+        from eocodec.bench.pictures import make_pictures
+        from eocodec.bench.tiles import find_sources
+
+        sources = find_sources(options.data, series=options.series, limit=options.limit)
+        step = max(len(sources) // pictures, 1)
+        paths.append(make_pictures(rows, sources[::step][:pictures], options.cut, options.out, _progress))
+    _print_paths(paths)
 
 
 @bench.command("rd")
@@ -43,8 +134,9 @@ def bench() -> None:
 def bench_rd(model: str, out: Path | None, data: Path | None, classical: str, qualities: str | None) -> None:
     """Rate-distortion on the dev tiles: rd.json, rd.png, rd.svg, and a table."""
     from eocodec.bench import rd
+    from eocodec.bench.codecs import QUALITIES
 
-    chosen = rd.QUALITIES if qualities is None else _numbers(qualities)
+    chosen = QUALITIES if qualities is None else _numbers(qualities)
     source: rd.Classical = "run" if classical == "run" else "recorded"
     options = rd.RdOptions(model=model, qualities=chosen, classical=source, data=data)
     result = rd.run_rd(options, report=_progress)
@@ -89,17 +181,14 @@ def bench_speed(
 @_MODEL
 @_OUT
 @_DATA
-@click.option("--tiles", type=click.IntRange(1), default=4, show_default=True, help="Number of tiles.")
-@click.option("--crop", type=click.IntRange(32), default=256, show_default=True, help="Side of a tile.")
-@click.option("--qualities", default="20,60,95", show_default=True, help="Comma-separated.")
-def bench_exactness(
-    model: str, out: Path | None, data: Path | None, tiles: int, crop: int, qualities: str
-) -> None:
+@click.option("--tiles", type=click.IntRange(1), default=200, show_default=True, help="Number of tiles.")
+@click.option("--qualities", default="20,60,95", show_default=True, help="Comma-separated; taken in turn.")
+def bench_exactness(model: str, out: Path | None, data: Path | None, tiles: int, qualities: str) -> None:
     """Decode under other threads, kernels and processor features: exactness.json and a table."""
     from eocodec.bench import exactness
     from eocodec.bench.provenance import write_json
 
-    images = exactness.tiles_to_code(tiles, crop, data)
+    images = exactness.tiles_to_code(tiles, data)
     result = exactness.run_exactness(images, model=model, qualities=_numbers(qualities), report=_progress)
     path = (out or _folder(model)) / "exactness.json"
     write_json(path, result)
@@ -107,6 +196,58 @@ def bench_exactness(
     _print_paths([path])
     if not exactness.all_exact(result):
         raise click.ClickException("some settings decode other symbols or fail; see the table")
+
+
+@bench.command("window")
+@_MODEL
+@_OUT
+@_DATA
+@click.option("--input", "source", type=click.Path(path_type=Path), help="12-band raster; default: a mosaic.")
+@click.option("--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True)
+@click.option("--tile", type=click.IntRange(16), default=512, show_default=True, help="Side of a tile.")
+@click.option("--window", type=click.IntRange(1), default=100, show_default=True, help="Side of the window.")
+@click.option("--size", type=click.IntRange(64), default=2048, show_default=True, help="Side of the mosaic.")
+def bench_window(
+    model: str,
+    out: Path | None,
+    data: Path | None,
+    source: Path | None,
+    quality: float,
+    tile: int,
+    window: int,
+    size: int,
+) -> None:
+    """Requests and bytes of a window over HTTP, beside a COG's: window.json and a table."""
+    from eocodec.bench import window as bench_of
+    from eocodec.bench.provenance import write_json
+
+    options = bench_of.WindowOptions(model, quality, tile, window, size, source, data)
+    result = bench_of.run_window(options, report=_progress)
+    path = (out or _folder(model)) / "window.json"
+    write_json(path, result)
+    _print_table(*bench_of.table_rows(result))
+    _print_paths([path])
+
+
+@bench.command("bounded")
+@_MODEL
+@_OUT
+@_DATA
+@click.option("--quality", type=click.FloatRange(0, 100), help="Of the base layer; default: none.")
+@click.option("--bounds", default="0,5,20,50,100,200", show_default=True, help="DN, separated by commas.")
+def bench_bounded(
+    model: str, out: Path | None, data: Path | None, quality: float | None, bounds: str
+) -> None:
+    """Bits at a bound on each pixel's error, beside SPERR, SZ3, LERC, JPEG XL: bounded.json and a table."""
+    from eocodec.bench import bounded
+    from eocodec.bench.provenance import write_json
+
+    chosen = tuple(int(bound) for bound in _numbers(bounds))
+    result = bounded.run_bounded(bounded.BoundedOptions(model, quality, chosen, data), report=_progress)
+    path = (out or _folder(model)) / "bounded.json"
+    write_json(path, result)
+    _print_table(*bounded.table_rows(result))
+    _print_paths([path])
 
 
 def _folder(model: str) -> Path:

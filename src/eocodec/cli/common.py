@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -31,18 +33,49 @@ def debug_option(command: Command) -> Command:
 
 
 def run_options(command: Command) -> Command:
-    """Add --force, --threads, --quiet and --debug."""
+    """Add --force, --threads, --quiet, --progress, --json, --gdal and --debug; `Run` has what they say."""
     options = (
         click.option("--force", is_flag=True, help="Replace the output if it exists."),
         click.option(
             "--threads", type=click.IntRange(min=1), help="Threads of the network; all cores if not given."
         ),
         click.option("--quiet", is_flag=True, help="No progress bar and no summary."),
+        click.option(
+            "--progress/--no-progress",
+            default=None,
+            help="Draw a progress bar.  [default: on a terminal]",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+        click.option("--gdal", multiple=True, metavar="KEY=VALUE", help="Set an option of GDAL; repeatable."),
         debug_option,
     )
+
+    @functools.wraps(command)
+    def gathered(**values: Any) -> Any:
+        run = Run(**{name: values.pop(name) for name in Run.__dataclass_fields__})
+        return command(run=run, **values)
+
+    decorated: Any = gathered
     for option in reversed(options):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return cast("Command", decorated)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command is to run: the values of `run_options`.
+
+    Attributes
+    ----------
+    force, threads, quiet, progress, as_json, gdal : as their options; progress None: on a terminal
+    """
+
+    force: bool
+    threads: int | None
+    quiet: bool
+    progress: bool | None
+    as_json: bool
+    gdal: tuple[str, ...]
 
 
 class NumberType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
@@ -59,6 +92,24 @@ class NumberType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         except ValueError:
             self.fail(f"{value!r} is not a number", param, ctx)
         return int(number) if math.isfinite(number) and number == int(number) else number
+
+
+class BboxType(click.ParamType):  # type: ignore[type-arg]
+    """Four numbers: left, bottom, right, top."""
+
+    name = "left,bottom,right,top"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float, float]:
+        """Parse the text of an option."""
+        if isinstance(value, tuple):
+            return value  # type: ignore[return-value]
+        try:
+            left, bottom, right, top = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not four numbers such as 500000,5800000,510000,5810000", param, ctx)
+        return left, bottom, right, top
 
 
 class BandListType(click.ParamType):  # type: ignore[type-arg]
@@ -85,9 +136,17 @@ def limit_threads(threads: int | None) -> None:
 
 
 @contextmanager
-def progress_bar(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress callback (done, total) that draws on standard error, or None where nobody watches."""
-    if quiet or not sys.stderr.isatty():
+def progress_bar(
+    title: str, *, quiet: bool, wanted: bool | None = None, unit: str = "tiles"
+) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress callback (done, total) that draws on standard error, or None where nobody watches.
+
+    Parameters
+    ----------
+    wanted : draw it; None: on a terminal
+    unit : what is counted
+    """
+    if quiet or not (sys.stderr.isatty() if wanted is None else wanted):
         yield None
         return
     from rich.console import Console
@@ -97,7 +156,7 @@ def progress_bar(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], No
         TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("tiles"),
+        TextColumn(unit),
         TimeRemainingColumn(),
     )
     # A file of its own, so that the bar goes on where `libtiff_silenced` has taken the standard one away.

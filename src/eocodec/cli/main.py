@@ -8,6 +8,7 @@ import os
 import signal
 import traceback
 import warnings
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -19,37 +20,45 @@ from eocodec.errors import CodecError
 
 COMMANDS = {
     "encode": ("eocodec.cli.convert", "encode", "Compress a scene to .tec or .zarr."),
-    "decode": ("eocodec.cli.convert", "decode", "Decode a .tec or .zarr to a GeoTIFF."),
+    "decode": ("eocodec.cli.convert", "decode", "Decode a .tec or .zarr to a GeoTIFF, band files or Zarr."),
     "info": ("eocodec.cli.examine", "info", "Show what an encoded file holds."),
     "validate": ("eocodec.cli.examine", "validate", "Check structure and checksums of an encoded file."),
     "compare": ("eocodec.cli.compare", "compare", "Measure how two scenes differ."),
     "models": ("eocodec.cli.models", "models", "List the installed models."),
     "train": ("eocodec.cli.train", "train", "Train a model from a configuration."),
     "bench": ("eocodec.cli.bench", "bench", "Measure rate and distortion, speed, and exactness."),
+    "report": ("eocodec.cli.report", "report", "Turn benchmark results into one HTML page."),
     "demo": ("eocodec.cli.demo", "demo", "Compress a sample scene, restore it, show figures and a picture."),
 }
 EXIT_ERROR = 2  # of bad input, a full disk and an interruption alike
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one to run it; errors become one line."""
+    """A group that knows its commands by name and imports one to run it; errors become one line.
+
+    Attributes
+    ----------
+    lazy : module, name in it and summary of each command
+    """
+
+    lazy: Mapping[str, tuple[str, str, str]] = COMMANDS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the workflow."""
-        return list(COMMANDS)
+        return list(self.lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; help pages of the group need no import."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.lazy:
             return None
-        module, name, _ = COMMANDS[cmd_name]
+        module, name, _ = self.lazy[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in self.lazy.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what it raises on purpose is printed as one line, with the traceback if asked."""
@@ -100,12 +109,17 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGTERM, _stop)
+    prepare_process()
+    cli.main(prog_name="eocodec")
+
+
+def prepare_process() -> None:
+    """What commands of a process rely on, whichever program they are part of."""
     # Threads that spin while they wait for one another bring a busy machine to a crawl; read as torch starts.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # GDAL's complaints come with the exceptions that they cause; unhandled, Python would print them besides.
     logging.getLogger("rasterio").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")  # `info` says it
-    cli.main(prog_name="eocodec")
 
 
 if __name__ == "__main__":
