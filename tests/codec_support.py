@@ -73,7 +73,7 @@ def fit(seed=0):
     init_steps(network, lmbdas)
     for head in (network.g_a.head, network.g_s.head):
         torch.nn.init.normal_(head.weight, std=1e-3)
-    network = _shipped(network).eval()
+    _shipped(network)
     with torch.inference_mode():
         latents = network.analysis(torch.from_numpy(crops)).flatten(2).numpy()
     steps = torch.exp2(network.steps.log2_step.detach()).numpy()

@@ -16,6 +16,7 @@ from eocodec.errors import (
     CodestreamError,
     LimitExceeded,
     MalformedHeader,
+    MalformedSection,
     ModelNotFound,
     TrailingBytes,
 )
@@ -128,6 +129,13 @@ def test_r36_bands_are_those_of_the_model(data, bands):
     header = dataclasses.replace(stream.header, shape=(2, bands, 18, 20))
     with pytest.raises(MalformedHeader, match="R36"):
         codec.decode(write(header, [Section(SectionType.SYMBOLS, stream.sections[SectionType.SYMBOLS])]))
+
+
+def test_r45_edges_of_a_model_that_resolves_nothing(data):
+    stream = read(data)
+    sections = {**stream.sections, SectionType.EDGES: b"\x04"}
+    with pytest.raises(MalformedSection, match="R45"):
+        codec.decode(write(stream.header, [Section(kind, sections[kind]) for kind in sorted(sections)]))
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPE_CODES))

@@ -84,13 +84,31 @@ def test_clouded_tiles_are_told_from_clear_ones(tool, results):
     assert "the clear ones 1.00 to 1.00" in text
 
 
+def test_a_window_has_a_row_for_each_file(tool):
+    read = {
+        "window": "inside",
+        "open_requests": 1,
+        "open_bytes": 65_536,
+        "read_requests": 4,
+        "read_bytes": 1e6,
+    }
+    found = {
+        "bytes": {"tec": 600_000, "tif": 9e6},
+        "reads": [{"file": "tec", **read}, {"file": "cog", **read}],
+    }
+    rows = tool.window_table([tool.Results("tec-fp", None, None, None, None, found)]).splitlines()
+    assert rows[2] == "| `.tec`, 0.6 MB | inside | 1 request, 66 kB | 4 requests, 1,000 kB |"
+    assert rows[3].startswith("| COG, 9.0 MB |")
+
+
 def test_a_setting_that_decodes_otherwise_is_not_counted(tool, results):
     assert "under 1 of them, pixels at most 1 DN apart" in tool.exactness_figures(results)
 
 
 def test_what_was_not_measured_is_said_so(tool):
     nothing = [tool.Results("tec-fp", None, None, None, None)]
-    for text in (tool.models_table(nothing), tool.figures(nothing), tool.cloud_cost(nothing)):
+    makers = (tool.models_table, tool.figures, tool.cloud_cost, tool.window_table)
+    for text in (make(nothing) for make in makers):
         assert tool.MISSING in text
 
 

@@ -15,24 +15,26 @@ import torch
 from numpy.typing import NDArray
 
 from eocodec import codestream
-from eocodec.codestream import DTYPE_CODES, MAX_QUALITY, QUALITY_STEPS, Header, Section, SectionType
-from eocodec.codestream.units_section import MAX_DN, Units, pack_units, unpack_units
+from eocodec.codestream import DTYPE_CODES, QUALITY_STEPS, Header, Section, SectionType
+from eocodec.codestream.units_section import MAX_DN, Units, pack_units
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.axes import bases, turn
-from eocodec.entropy.prior import Frame, frames_crc, with_offsets
-from eocodec.entropy.rdo import RDO_STRENGTH, quantise, state_axes
-from eocodec.errors import BandError, InputError, MalformedHeader, UnitsError
+from eocodec.entropy.coder import CodedFrame
+from eocodec.entropy.exact import EdgeReader, EdgeWriter
+from eocodec.errors import BandError, BoundError, InputError, MalformedHeader, UnitsError
 from eocodec.models import registry
+from eocodec.models.exact_synthesis import exact_image
 from eocodec.models.fp import STRIDE
 from eocodec.models.fp_inference import Reconstruction
 from eocodec.models.weights import LoadedModel, load_fingerprint
 from eocodec.nn.precision import inference_dtype
 from eocodec.nn.threads import map_tiles
-from eocodec.options import DEFAULT_MODEL, DEFAULT_QUALITY, EncodeOptions
+from eocodec.options import DEFAULT_MODEL, EncodeOptions
 from eocodec.raster.fill import smooth_fill
-from eocodec.raster.masks import decode_mask, encode_mask, valid_mask
+from eocodec.raster.masks import encode_mask, valid_mask
 from eocodec.raster.tiles import pad_to_multiple, padded_size
-from eocodec.raster.units import looks_like_reflectance, restore
+from eocodec.raster.units import looks_like_reflectance
+from eocodec.residual.stream import add_residual, decode_bounded, has_base
+from eocodec.restoring import Restorer
 from eocodec.sensors import S2_L2A, SATURATED_DN
 from eocodec.types import AnyArray, BoolArray
 
@@ -67,11 +69,12 @@ def encode(
     array: AnyArray,
     *,
     model: str = DEFAULT_MODEL,
-    quality: float = DEFAULT_QUALITY,
+    quality: float | None = None,
     nodata: float | None = None,
     mask: BoolArray | None = None,
     scale: float | None = None,
     offset: float = 0.0,
+    max_error: int | None = None,
 ) -> bytes:
     """Compress one tile.
 
@@ -80,10 +83,12 @@ def encode(
     array : [C, H, W] or [T, C, H, W], any H, W >= 1; integers in DN (10 000 x reflectance), or float with
         `scale`. Bands in the model's order: B01 .. B08, B8A, B09, B11, B12
     model : id of an installed model
-    quality : 0 to 100, continuous, larger is better
+    quality : 0 to 100, continuous, larger is better; 50 if neither it nor `max_error` is stated
     nodata : value of pixels that are not there; comes back exactly. NaN in float input always is nodata
     mask : same shape, True = valid: masks more than `nodata` does; needs `nodata` for integers
     scale, offset : DN = value * scale + offset (see `EncodeOptions`)
+    max_error : integers only: every valid pixel comes back within so many units of the array; 0 is lossless.
+        With a `quality` on top of an image of that quality, else without the model, which takes fewer bits
 
     Returns
     -------
@@ -92,8 +97,9 @@ def encode(
     Raises
     ------
     InputError (BandError, UnitsError) : the array does not fit; ModelNotFound : no such model
+    BoundError : the codestream was decoded and broke its bound; it is not released
     """
-    options = EncodeOptions(model, quality, nodata, scale, offset)
+    options = EncodeOptions(model, quality, nodata, scale, offset, max_error)
     return encode_batch([array], options, masks=[mask])[0]
 
 
@@ -102,11 +108,15 @@ def encode_batch(
 ) -> list[bytes]:
     """`encode` of several tiles, side by side on the threads that torch has."""
     card = registry.by_id(options.model)
-    load_fingerprint(card.fingerprint)
     given = masks if masks is not None else [None] * len(arrays)
+    quality = options.quality
+    if quality is not None:
+        load_fingerprint(card.fingerprint)
 
     def run(tile: tuple[AnyArray, BoolArray | None]) -> bytes:
-        return finish(_analyse(prepare(tile[0], options, card, tile[1])), options.quality)
+        prepared = prepare(tile[0], options, card, tile[1])
+        data = _without_pixels(prepared) if quality is None else finish(_analyse(prepared), quality)
+        return data if options.max_error is None else _bound(data, tile[0], options)
 
     return map_tiles(run, list(zip(arrays, given, strict=True)))
 
@@ -125,7 +135,7 @@ def decode(data: bytes) -> AnyArray:
 def decode_batch(datas: Sequence[bytes]) -> list[AnyArray]:
     """`decode` of several codestreams, side by side on the threads that torch has."""
     streams = [codestream.read(data) for data in datas]
-    for fingerprint in {stream.header.fingerprint for stream in streams}:
+    for fingerprint in {stream.header.fingerprint for stream in streams if has_base(stream)}:
         load_fingerprint(fingerprint)  # before threads want it
     # Made here, not by the threads: those are new to every call, and so would be all of their memory.
     outs = [np.empty(stream.header.shape, stream.header.dtype) for stream in streams]
@@ -188,33 +198,26 @@ def prepare(
     return Prepared(np.ascontiguousarray(dn, np.float32), header, tuple(sections))
 
 
+def _without_pixels(tile: Prepared) -> bytes:
+    """Codestream of all but the pixels, for a residual that needs no base layer."""
+    return codestream.write(tile.header, tile.sections)
+
+
 def finish(tile: Analysed, quality: float) -> bytes:
     """Quantise, code and write one analysed tile at a quality, 0 to 100."""
     model = load_fingerprint(tile.header.fingerprint)
     quality_steps = round(quality * QUALITY_STEPS)
-    frames, stream, escapes = encode_frames(tile.y, model, quality_steps)
-    header = replace(
-        tile.header, quality_steps=quality_steps, symbols_crc=frames_crc(frames, model.prior.channels)
-    )
-    coded = [Section(SectionType.SYMBOLS, stream), Section(SectionType.ESCAPES, escapes)]
+    lmbda = model.lmbda(quality_steps)
+    encoder, edges = SymbolEncoder(), EdgeWriter()
+    frames = [model.coder.encode(y, encoder, edges, quality_steps, lmbda) for y in tile.y]
+    header = replace(tile.header, quality_steps=quality_steps, symbols_crc=model.coder.crc(frames))
+    stream, escapes = encoder.finish()
+    coded = [
+        Section(SectionType.EDGES, edges.finish()),
+        Section(SectionType.SYMBOLS, stream),
+        Section(SectionType.ESCAPES, escapes),
+    ]
     return codestream.write(header, [*tile.sections, *(s for s in coded if s.data)])
-
-
-def encode_frames(y: Float, model: LoadedModel, quality_steps: int) -> tuple[list[Frame], bytes, bytes]:
-    """Latents [T, M, h, w] -> what is coded of each timestep, range coder stream, escapes."""
-    encoder = SymbolEncoder()
-    prior, ring = model.prior, model.ring
-    steps = _steps(model, quality_steps)
-    weight = RDO_STRENGTH * _lambda(model, quality_steps) * steps**2
-    frames = []
-    for latents in y.reshape(*y.shape[:2], -1):
-        axes = state_axes(latents, steps, prior, ring)
-        z = turn(latents, bases(axes.counts, axes.entries, prior.bands), ring)
-        centred, choice = quantise(z, steps, weight, prior, quality_steps)
-        prior.encode_axes(encoder, axes)
-        prior.encode(encoder, centred, choice, quality_steps)
-        frames.append(Frame(*with_offsets(choice.live, centred, choice.offset), axes))
-    return frames, *encoder.finish()
 
 
 def _checked_shape(array: AnyArray, card: registry.ModelCard) -> tuple[int, int, int, int]:
@@ -257,6 +260,8 @@ def _check_range(dn: Float, usable: BoolArray, dtype: np.dtype[Any]) -> None:
 
 def _check_units(tile: AnyArray, valid: BoolArray, options: EncodeOptions) -> None:
     is_float = tile.dtype.kind == "f"
+    if options.max_error is not None and is_float:
+        raise UnitsError(f"max_error is for integers; the array is {tile.dtype}: round it to integers first")
     if options.scale is not None and not is_float:
         raise UnitsError(f"scale is for float input; the array is {tile.dtype}: leave scale out")
     if options.scale is None and is_float and looks_like_reflectance(tile, valid):
@@ -293,28 +298,39 @@ def _decode_into(job: tuple[codestream.Codestream, AnyArray]) -> None:
     """Decode a codestream into an array [T, C, H, W]."""
     stream, out = job
     header = stream.header
+    restorer = Restorer.of(stream)
+    if header.max_error is not None:
+        restorer.fill(out, decode_bounded(stream, restorer.coded, _base_layer))
+        return
     model = load_fingerprint(header.fingerprint)
     frames = decode_frames(stream, model)
-    restorer = _Restorer.of(stream)
     with torch.inference_mode():
         for t, frame in enumerate(frames):
             for top, strip in _synthesise(frame, header, model).strips():
                 restorer.put(out[t], strip.numpy(), t, top)
 
 
-def decode_frames(stream: codestream.Codestream, model: LoadedModel) -> list[Frame]:
-    """What is coded of each timestep, checked against its CRC; integers only."""
+def decode_frames(stream: codestream.Codestream, model: LoadedModel) -> list[CodedFrame]:
+    """What is coded of each timestep, checked against its CRC."""
     _check_bands(stream.header, model)
-    t, _, rows, cols = stream.header.shape
-    n = (padded_size(rows, STRIDE) // STRIDE) * (padded_size(cols, STRIDE) // STRIDE)
-    codestream.DEFAULT_LIMITS.check_symbols(t * model.prior.channels * n)
+    rows, cols = _blocks(stream.header)
+    timesteps = stream.header.shape[0]
+    codestream.DEFAULT_LIMITS.check_symbols(timesteps * model.coder.channels * rows * cols)
     sections = stream.sections
+    edges = EdgeReader(sections.get(SectionType.EDGES, b""))
     decoder = SymbolDecoder(sections.get(SectionType.SYMBOLS, b""), sections.get(SectionType.ESCAPES, b""))
     steps = stream.header.quality_steps
-    frames = [model.prior.decode(decoder, n, steps) for _ in range(t)]
+    frames = [model.coder.decode(decoder, edges, rows, cols, steps) for _ in range(timesteps)]
+    edges.finish()
     decoder.finish()
-    codestream.check_symbols_crc(stream.header, frames_crc(frames, model.prior.channels))
+    codestream.check_symbols_crc(stream.header, model.coder.crc(frames))
     return frames
+
+
+def _blocks(header: Header) -> tuple[int, int]:
+    """Rows and columns of a timestep's latents."""
+    rows, cols = (padded_size(side, STRIDE) // STRIDE for side in header.shape[2:])
+    return rows, cols
 
 
 def _check_bands(header: Header, model: LoadedModel) -> None:
@@ -324,61 +340,46 @@ def _check_bands(header: Header, model: LoadedModel) -> None:
         raise MalformedHeader(f"bands: found {found}, the model codes {expected} (R36)")
 
 
-def _synthesise(frame: Frame, header: Header, model: LoadedModel) -> Reconstruction:
+def _synthesise(frame: CodedFrame, header: Header, model: LoadedModel) -> Reconstruction:
     """The padded image of one timestep, to be asked for its strips."""
-    rows, cols = (padded_size(side, STRIDE) // STRIDE for side in header.shape[2:])
-    values = frame.symbols.astype(np.float32)
-    values *= _steps(model, header.quality_steps)[frame.channels, None]
-    axes = bases(frame.axes.counts, frame.axes.entries, model.prior.bands).astype(np.float32)
-    inference = model.inference(inference_dtype(CPU))
-    return inference.synthesis(
-        torch.from_numpy(values), torch.from_numpy(frame.channels), torch.from_numpy(axes), rows, cols
+    latents = model.coder.latents(frame, header.quality_steps, np.float32)
+    values, channels, bases = (
+        torch.from_numpy(np.ascontiguousarray(a)) for a in (latents.values, latents.channels, latents.bases)
     )
+    inference = model.inference(inference_dtype(CPU))
+    return inference.synthesis(values, channels, bases, *_blocks(header))
 
 
-@dataclass(frozen=True)
-class _Restorer:
-    """From DN to the array as it was given; mask, saturated: [T, C, H, W], None if there are none."""
-
-    header: Header
-    units: Units
-    mask: BoolArray | None
-    saturated: BoolArray | None
-
-    @classmethod
-    def of(cls, stream: codestream.Codestream) -> _Restorer:
-        header, sections = stream.header, stream.sections
-        units = unpack_units(sections[SectionType.UNITS]) if SectionType.UNITS in sections else Units()
-        masks = [
-            decode_mask(sections[kind], header.shape) if kind in sections else None
-            for kind in (SectionType.MASK, SectionType.SATURATED)
-        ]
-        return cls(header, units, masks[0], None if masks[1] is None else ~masks[1])
-
-    def put(self, out: AnyArray, dn: Float, t: int, top: int) -> None:
-        """Rows `top` and following of timestep t, [C, h, W'], DN, into out [C, H, W]."""
-        place = (slice(None), slice(top, top + dn.shape[1]))
-        rows, cols = out[place].shape[1:]
-        values = dn[:, :rows, :cols]
-        if not self.units.plain:
-            values = self.units.from_dn(values)
-        if self.saturated is not None:
-            values[self.saturated[(t, *place)]] = SATURATED_DN
-        mask = None if self.mask is None else self.mask[(t, *place)]
-        out[place] = restore(values, out.dtype, mask, self.header.nodata)
+# --- bounded error ------------------------------------------------------------------------------------------
 
 
-# --- both ---------------------------------------------------------------------------------------------------
+def _bound(data: bytes, array: AnyArray, options: EncodeOptions) -> bytes:
+    """A codestream with a residual that keeps every valid pixel of its array within the bound; seen to do so.
+
+    Raises
+    ------
+    BoundError : it does not
+    """
+    stream = codestream.read(data)
+    values, coded = np.asarray(array).reshape(stream.header.shape), Restorer.of(stream).coded
+    max_error = options.max_error or 0
+    base = None if options.quality is None else _base_layer
+    bounded = add_residual(stream, values, coded, max_error, base)
+    error = np.abs(decode(bounded).reshape(values.shape).astype(np.int64) - values)
+    worst = int(error.max(where=coded, initial=0))
+    if worst > max_error:
+        raise BoundError(f"a decoded pixel is off by {worst}, the bound is {max_error}; nothing was written")
+    return bounded
 
 
-def _steps(model: LoadedModel, quality_steps: int) -> Float:
-    """Quantisation step of every channel at a quality, [M]."""
-    levels = model.network.config.levels
-    level = torch.tensor([quality_steps / MAX_QUALITY * (levels - 1)], dtype=torch.float32)
-    return np.asarray(model.network.steps.at(level)[0].numpy())
-
-
-def _lambda(model: LoadedModel, quality_steps: int) -> float:
-    """Bits that a unit of summed, weighted squared error is worth at a quality."""
-    low, high = model.card.details["lmbda"]
-    return float(low * (high / low) ** (quality_steps / MAX_QUALITY))
+def _base_layer(stream: codestream.Codestream, edges: EdgeWriter | EdgeReader) -> NDArray[np.int64]:
+    """What the symbols stand for, in units of the array, [T, C, H, W]: the same on every machine."""
+    header = stream.header
+    model = load_fingerprint(header.fingerprint)
+    offset = Restorer.of(stream).units.offset
+    rows, cols = header.shape[2:]
+    images = (
+        exact_image(model, model.coder.latents(frame, header.quality_steps, np.float64), *_blocks(header))
+        for frame in decode_frames(stream, model)
+    )
+    return np.stack([edges.resolve(image[:, :rows, :cols] - offset) for image in images])

@@ -47,6 +47,10 @@ class ChecksumMismatch(CodestreamError):
     """A CRC32C of header, payload or decoded symbols differs from the stored one."""
 
 
+class ExactnessError(CodestreamError):
+    """Arithmetic on this machine differs from the encoder's by more than the format allows for."""
+
+
 class LimitExceeded(CodestreamError):
     """A size in the header is above the limit; nothing was allocated for it."""
 
@@ -69,6 +73,10 @@ class RasterError(InputError):
 
 class OutputExists(InputError):
     """The output is there already and overwriting was not asked for."""
+
+
+class BoundError(CodecError):
+    """A codestream was decoded before its release and did not keep the error bound that it states."""
 
 
 class OutputError(CodecError):

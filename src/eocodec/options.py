@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
+from eocodec.codestream.header import MAX_ERROR
 from eocodec.codestream.units_section import MAX_DN, MAX_SCALE, MIN_SCALE
 from eocodec.errors import InputError
 
@@ -13,25 +14,40 @@ DEFAULT_MODEL = "tec-fp"
 DEFAULT_QUALITY = 50.0
 
 
+def check_max_error(max_error: object) -> None:
+    """Raise `InputError` unless it is a bound that a codestream can state."""
+    whole = isinstance(max_error, numbers.Integral) and not isinstance(max_error, bool)
+    if not (whole and 0 <= int(cast(int, max_error)) <= MAX_ERROR):
+        raise InputError(f"max_error must be a whole number from 0 to {MAX_ERROR}, not {max_error!r}")
+
+
 @dataclass(frozen=True)
 class EncodeOptions:
     """How to encode.
 
     model : id of an installed model
-    quality : 0 to 100, continuous, larger is better
+    quality : 0 to 100, continuous, larger is better; None: 50, or with `max_error` no base layer
     nodata : value of pixels that are not there; NaN in float input always is nodata
     scale : float input only: DN = value * scale (10 000 for reflectance); None: the values are DN already
     offset : added to the DN to take a radiometric offset off (-1000 for processing baseline 04.00 and later)
+    max_error : integer input only: every valid pixel comes back within so many units of the array
     """
 
     model: str = DEFAULT_MODEL
-    quality: float = DEFAULT_QUALITY
+    quality: float | None = None
     nodata: float | None = None
     scale: float | None = None
     offset: float = 0.0
+    max_error: int | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.quality, numbers.Real) and 0 <= self.quality <= 100):
+        if self.max_error is not None:
+            check_max_error(self.max_error)
+        elif self.quality is None:
+            object.__setattr__(self, "quality", DEFAULT_QUALITY)
+        if not (
+            self.quality is None or (isinstance(self.quality, numbers.Real) and 0 <= self.quality <= 100)
+        ):
             raise InputError(f"quality must be between 0 and 100, not {self.quality!r}")
         if not (self.nodata is None or isinstance(self.nodata, numbers.Real)):
             raise InputError(f"nodata must be a number or None, not {self.nodata!r}")

@@ -138,7 +138,7 @@ def test_r27_header_varints_are_shortest():
         read(MAGIC + b"\0\xaf\x80\0" + bytes(64))
 
 
-@pytest.mark.parametrize("flags", [0x04, 0x80, 0xFC])
+@pytest.mark.parametrize("flags", [0x08, 0x80, 0xF8])
 def test_r07_reserved_flags(flags):
     with pytest.raises(MalformedHeader, match="R7"):
         read(seal(fields(flags=flags)))

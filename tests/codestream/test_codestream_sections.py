@@ -74,9 +74,7 @@ RESERVED = [
     SectionType.REFERENCES,
     SectionType.TABLES,
     SectionType.HYPER,
-    SectionType.EDGES,
     SectionType.TOKENS,
-    SectionType.RESIDUAL,
 ]
 
 

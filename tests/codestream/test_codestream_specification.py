@@ -20,11 +20,23 @@ from eocodec.codestream import (
     write,
 )
 from eocodec.codestream.header import DTYPES, FIELDS
-from eocodec.coding import CdfTables, decode_channels, encode_channels, symbols_crc
-from eocodec.entropy import prior
+from eocodec.coding import CdfTables, decode_channels, encode_channels, geometric, symbols_crc
+from eocodec.entropy import (
+    axes_tables,
+    context,
+    context_coder,
+    context_features,
+    exact,
+    prior,
+    spectrum,
+    tile_spectrum,
+)
 from eocodec.entropy.axes import GRID
-from eocodec.entropy.family import SCALES, SHAPES
+from eocodec.entropy.family import LOG2_SMALLEST, SCALES, SCALES_PER_OCTAVE, SHAPES
 from eocodec.nn.spectral import RING_EDGES, RINGS
+from eocodec.residual import model as residual_model
+from eocodec.residual import scan, side
+from eocodec.residual import symbols as residual_symbols
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "codestream.md").read_text(encoding="utf-8")
@@ -34,7 +46,7 @@ CODE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob
 
 
 def test_rules_are_numbered_without_holes():
-    assert sorted(RULES) == list(range(1, 44))
+    assert sorted(RULES) == list(range(1, len(RULES) + 1))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -81,7 +93,7 @@ def test_numbers_of_the_factorized_prior():
         f"among {radii[0]} and {radii[1]} that",
         f"| `count_tables` | {RINGS} tables",
         f"| `entry_scale` | `[{RINGS}, E]` |",
-        f"table `{SCALES} * {prior.ENTRY_SHAPE} + entry_scale[r][e]`",
+        f"table `{SCALES} * {axes_tables.ENTRY_SHAPE} + entry_scale[r][e]`",
         f"within +-{GRID}.",
         f"entries divided by {GRID}",
         f"| `family` | {len(SHAPES) * SCALES} tables; number = {SCALES} * shape + scale, "
@@ -99,6 +111,71 @@ def test_numbers_of_the_factorized_prior():
     ):
         assert stated in text
     assert MAX_QUALITY == 10_000
+
+
+def test_numbers_of_the_context_prior():
+    text = " ".join(section_of("Context prior").split())
+    radii = ", ".join(f"{edge:g}" for edge in RING_EDGES).rsplit(", ", 1)
+    bands, delta_tables, wide = spectrum.BANDS, 2 * tile_spectrum.CONTEXTS, tile_spectrum.CONTEXT_WIDTH
+    for stated in (
+        "N being {}, {} or {}:".format(*spectrum.SIZES),
+        f"a *band* b from 0 to {bands - 1}, the integer nearest to "
+        f"`{spectrum.BANDS_PER_OCTAVE} * (log2(radius) + {-spectrum.LOG2_LOWEST})`",
+        f"is taken as `{spectrum.MEAN_FREQUENCY * spectrum.CELL:g} / N` here",
+        f"among {radii[0]} and {radii[1]} that",
+        f"| `delta_tables` | {delta_tables} tables |",
+        f"| `default_scale` | `[L, {bands}, C]` |",
+        f"| `net.0.weight`, `net.0.bias` | `[K, {context.FEATURES}]`",
+        f"| `shift` | `[{len(SHAPES) * SCALES}, {context_coder.MAX_SHIFTED}]`, binary32 |",
+        f"*Spectrum*: {bands} groups",
+        f"table `{tile_spectrum.CONTEXTS} * live[c] + e[c] // {wide}` of `delta_tables`",
+        f"+ carry[c], 0), {SCALES - 1})`",
+        f"symbol {tile_spectrum.DEAD} says that the band is *dead*",
+        f"for the steps 0, 1, ..., C + {bands - 2},",
+        f"the table `{SCALES} * shape + scale` of `family`",
+        f"the {bands} C scales s",
+        f"not dead MUST be from 0 to {SCALES - 1}.",
+        f"2^(s[b][c] / {SCALES_PER_OCTAVE} - {-LOG2_SMALLEST:g})`",
+        f"There are {context_features.PAIRS} pairs.",
+        f"`s[b][c] + {context.SCALE_UNIT:g} * p`, whose cell, clipped to 0 to {SCALES - 1}, is the scale",
+        f"`{context.SHAPE_UNIT:g} * q`, whose cell, clipped to 0 to {len(SHAPES) - 1}, is the shape",
+        f"min(|k|, {context_coder.MAX_SHIFTED}) - 1]",
+    ):
+        assert stated in text
+    pairs, others = text.split("| pair | sum |")[1].split("| feature | value | feature | value |")
+    assert [int(k) for k in re.findall(r"\| (\d+) \| [SA]", pairs)] == list(range(context_features.PAIRS))
+    stated = sorted(int(k) for k in re.findall(r"\| (\d\d) \| ", others.split("###")[0]))
+    assert stated == list(range(2 * context_features.PAIRS, context.FEATURES))
+
+
+def test_numbers_of_edges():
+    text = " ".join(section_of("Sections").split("### EDGES")[1].split())
+    assert f"`epsilon = {exact.EPSILON:g}`".replace("e-0", "e-") in text
+    assert f"`noise = epsilon / {exact.EPSILON / exact.NOISE:g}`" in text
+    assert exact.MAX_MAGNITUDE == 2**31 - 1
+    assert "exceeds 2^31 - 1." in text
+
+
+def test_numbers_of_the_residual():
+    text = " ".join(section_of("Sections").split("### RESIDUAL")[1].split())
+    for stated in (
+        f"There are {len(geometric.SHAPES) * geometric.SCALES} tables;",
+        f"table `{geometric.SCALES} * shape + scale` belongs",
+        f"at scales* s from 0 to {residual_symbols.MAX_SCALE} with a shape",
+        f"multiples of {scan.START}.",
+        f"`min(n, {residual_model.MAX_REFERENCES})` *references*",
+        f"shift from 0 to {side.MAX_SHIFT}, scale from 0 to {residual_symbols.MAX_SCALE},",
+        f"shape from 0 to {side.SILENT}, slope from 0 to {residual_model.MAX_SLOPE}",
+        f"offset within +-{side.MAX_OFFSET}, a gain from 0 to {residual_model.MAX_GAIN}.",
+        f"the largest number l up to {residual_model.LEVELS - 1} with",
+    ):
+        assert stated in text
+    assert "a weight within +-2^20" in text
+    assert side.MAX_WEIGHT == 1 << 20
+    for kind in "RCD":
+        listed = re.search(rf" - {kind}: ((?:[-(),; 0-9]+))", text).group(1)
+        pairs = re.findall(r"\((-?\d), (-?\d)\)", listed)
+        assert tuple((int(row), int(col)) for row, col in pairs) == scan.NEIGHBOURS[kind]
 
 
 def test_limits():

@@ -33,7 +33,7 @@ def test_header_errors_come_alone():
 
 
 def test_errors_after_the_header_are_all_listed():
-    data = write(HEADER, [*SECTIONS, Section(SectionType.RESIDUAL, b"r")])
+    data = write(HEADER, [*SECTIONS, Section(SectionType.TOKENS, b"r")])
     report = validate(data[:-3] + b"xyz" + b"tail")
     names = [line.split(":")[0] for line in report.errors]
     assert names == ["UnknownSection", "TrailingBytes", "ChecksumMismatch"]

@@ -56,7 +56,7 @@ def code(prior, tiles, quality_steps):
         centred[:BANDS] -= offset[:, None]
         choice, live = choose(prior, centred, offset, quality_steps)
         choices.append(choice)
-        prior.encode_axes(encoder, axes)
+        prior.axes.encode(encoder, axes)
         prior.encode(encoder, live, choice, quality_steps)
     return encoder.finish(), choices
 

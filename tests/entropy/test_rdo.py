@@ -28,7 +28,7 @@ def run(prior, z, weight, steps=ONES):
     centred, choice = quantise(z.copy(), steps, weight, prior, 5000)
     encoder = SymbolEncoder()
     no_axes = Axes(np.zeros(2, np.int32), np.zeros((2, 3), np.int32))
-    prior.encode_axes(encoder, no_axes)
+    prior.axes.encode(encoder, no_axes)
     prior.encode(encoder, centred, choice, 5000)
     stream, escapes = encoder.finish()
     frame = prior.decode(SymbolDecoder(stream, escapes), z.shape[1], 5000)

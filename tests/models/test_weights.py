@@ -16,6 +16,7 @@ from eocodec.errors import ConfigError, ModelNotFound, WeightsError
 from eocodec.models import registry, weights
 from eocodec.models.fp import FpConfig
 from eocodec.models.registry import read_card
+from eocodec.models.stored_prior import pack_tables, unpack_tables
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_indices_are_not_rounded(fitted, tiny_model):
 
 def test_tables_pack_and_unpack():
     for tables in (from_pmfs([np.ones(3), np.array([0.0, 1.0, 0, 0])], [-1, 5]), build_family()):
-        back = weights.unpack_tables(weights.pack_tables(tables))
+        back = unpack_tables(pack_tables(tables))
         assert np.array_equal(back.cdf, tables.cdf)
         assert np.array_equal(back.start, tables.start)
         assert np.array_equal(back.first, tables.first)

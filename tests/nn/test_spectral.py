@@ -97,7 +97,5 @@ def test_rounding_of_magnitudes():
     rounded = round_magnitude(a, 0.1)
     assert rounded.tolist() == pytest.approx([0, 0, 0, 1, 1, 2, 7], abs=1e-6)
     rounded.sum().backward()
-    assert a.grad[0] == 0  # inside the dead zone nothing pulls
-    assert (a.grad >= 0).all()
-    assert a.grad[2] == pytest.approx(2, abs=0.01)  # steepest at a threshold
+    assert a.grad.tolist() == [0, 0, 0, 1, 1, 1, 1]  # what is rounded to zero stays there
     assert round_magnitude(torch.tensor([0.49, 0.51]), 0.0).tolist() == pytest.approx([0, 1])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eocodec.codestream.limits import DEFAULT_LIMITS, Limits
-from eocodec.codestream.sections import SectionEntry, check_context, check_order
+from eocodec.codestream.sections import SectionEntry, check_bound, check_context, check_order
 from eocodec.coding.crc import CRC_BYTES, crc32c
 from eocodec.coding.varint import read_varint, write_varint
 from eocodec.errors import BadMagic, ChecksumMismatch, MalformedHeader, Truncated, UnsupportedVersion
@@ -25,6 +25,8 @@ QUALITY_STEPS = 100  # per unit of quality
 MAX_QUALITY = 100 * QUALITY_STEPS
 FLAG_NODATA = 0x01
 FLAG_THREE_AXES = 0x02
+FLAG_BOUNDED = 0x04
+MAX_ERROR = 1 << 24  # no larger than the values themselves may be
 DTYPES: Mapping[int, str] = {
     1: "uint8",
     2: "int8",
@@ -51,6 +53,7 @@ class Header:
     symbols_crc : `coding.symbols_crc` of all symbols that the sections decode to; 0 if there are none
     nodata : value of pixels outside the valid mask, exact in `dtype`; None if the array has none
     axes : of the original array: 4, or 3 for one timestep given as [C, H, W]
+    max_error : every valid pixel is that near to the original, in units of the array; None if not promised
     """
 
     fingerprint: bytes
@@ -60,6 +63,7 @@ class Header:
     symbols_crc: int = 0
     nodata: int | float | None = None
     axes: int = 4
+    max_error: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) != 4:
@@ -158,6 +162,14 @@ def _unpack_nodata(cursor: _Cursor, values: Mapping[str, Any]) -> int | float | 
     return value
 
 
+def _pack_max_error(values: Mapping[str, Any]) -> bytes:
+    return write_varint(values["max_error"]) if values["flags"] & FLAG_BOUNDED else b""
+
+
+def _unpack_max_error(cursor: _Cursor, values: Mapping[str, Any]) -> int | None:
+    return cursor.varint("max_error") if values["flags"] & FLAG_BOUNDED else None
+
+
 def _pack_directory(values: Mapping[str, Any]) -> bytes:
     sections: list[tuple[int, int]] = values["directory"]
     if len(sections) > 255:
@@ -180,6 +192,7 @@ FIELDS: tuple[Field, ...] = (
     _uint("dtype", 1),
     _uint("quality_steps", 2),
     Field("nodata", _pack_nodata, _unpack_nodata),
+    Field("max_error", _pack_max_error, _unpack_max_error),
     _uint("symbols_crc", 4),
     _uint("payload_crc", 4),
     Field("directory", _pack_directory, _unpack_directory),
@@ -207,7 +220,7 @@ def pack_header(header: Header, payload_crc: int, directory: list[tuple[int, int
     values |= {"fingerprint": header.fingerprint, "flags": _flags(header)}
     values |= {"dtype": _dtype_code(header.dtype), "quality_steps": header.quality_steps}
     values |= {"nodata": header.nodata, "symbols_crc": header.symbols_crc, "payload_crc": payload_crc}
-    values["directory"] = directory
+    values |= {"max_error": header.max_error, "directory": directory}
     _check_values(values)
     _check_context(values)
     body = b"".join(field.pack(values) for field in FIELDS)
@@ -218,7 +231,9 @@ def pack_header(header: Header, payload_crc: int, directory: list[tuple[int, int
 
 
 def _flags(header: Header) -> int:
-    return (0 if header.nodata is None else FLAG_NODATA) | (FLAG_THREE_AXES if header.axes == 3 else 0)
+    nodata = 0 if header.nodata is None else FLAG_NODATA
+    bounded = 0 if header.max_error is None else FLAG_BOUNDED
+    return nodata | bounded | (FLAG_THREE_AXES if header.axes == 3 else 0)
 
 
 def parse_layout(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Layout:
@@ -267,6 +282,7 @@ def _make_layout(values: Mapping[str, Any], length: int, limits: Limits) -> Layo
         symbols_crc=values["symbols_crc"],
         nodata=values["nodata"],
         axes=3 if values["flags"] & FLAG_THREE_AXES else 4,
+        max_error=values["max_error"],
     )
     return Layout(header, values["payload_crc"], length, tuple(entries))
 
@@ -289,7 +305,7 @@ def _parse_start(data: bytes, limits: Limits) -> tuple[int, int]:
 
 
 def _check_values(values: Mapping[str, Any]) -> None:
-    if values["flags"] & ~(FLAG_NODATA | FLAG_THREE_AXES):
+    if values["flags"] & ~(FLAG_NODATA | FLAG_THREE_AXES | FLAG_BOUNDED):
         raise MalformedHeader(f"flags: found {values['flags']:#04x}, reserved bits must be zero (R7)")
     for name in ("timesteps", "bands", "rows", "cols"):
         if values[name] < 1:
@@ -299,12 +315,16 @@ def _check_values(values: Mapping[str, Any]) -> None:
         raise MalformedHeader(
             f"quality_steps: found {values['quality_steps']}, expected <= {MAX_QUALITY} (R10)"
         )
+    if values["max_error"] is not None and not 0 <= values["max_error"] <= MAX_ERROR:
+        raise MalformedHeader(f"max_error: found {values['max_error']}, expected <= {MAX_ERROR} (R47)")
 
 
 def _check_context(values: Mapping[str, Any]) -> None:
     kinds = [kind for kind, _ in values["directory"]]
-    holds_saturated = np.can_cast(np.uint16, _dtype_name(values["dtype"]))
+    dtype = np.dtype(_dtype_name(values["dtype"]))
+    holds_saturated = np.can_cast(np.uint16, dtype)
     check_context(kinds, nodata=values["nodata"] is not None, holds_saturated=holds_saturated)
+    check_bound(kinds, bounded=values["max_error"] is not None, integers=dtype.kind != "f")
 
 
 def _dtype_name(code: int) -> str:

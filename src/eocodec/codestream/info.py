@@ -38,6 +38,7 @@ def info(data: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
         "dtype": header.dtype,
         "nodata": _plain(header.nodata),
         "quality": header.quality,
+        "max_error": header.max_error,
         "bytes": layout.total_bytes,
         "header_bytes": layout.header_bytes,
         "bpppc": 8 * layout.total_bytes / math.prod(header.shape),

@@ -35,8 +35,10 @@ class SectionType(IntEnum):
 SUPPORTED = frozenset(
     {
         SectionType.MASK,
+        SectionType.EDGES,
         SectionType.SYMBOLS,
         SectionType.ESCAPES,
+        SectionType.RESIDUAL,
         SectionType.UNITS,
         SectionType.SATURATED,
     }
@@ -98,6 +100,20 @@ def check_context(kinds: Sequence[int], *, nodata: bool, holds_saturated: bool) 
         raise MalformedSection("section mask: stands without nodata in the header (R34)")
     if SectionType.SATURATED in kinds and not holds_saturated:
         raise MalformedSection("section saturated: the dtype cannot hold 65535 (R35)")
+
+
+def check_bound(kinds: Collection[int], *, bounded: bool, integers: bool) -> None:
+    """Raise `MalformedSection` unless RESIDUAL stands exactly where the header states a bound, of integers.
+
+    Parameters
+    ----------
+    bounded : whether the header states a bound (R48); integers : whether the dtype is one (R49)
+    """
+    if bounded != (SectionType.RESIDUAL in kinds):
+        found = "without residual" if bounded else "residual without a bound in the header"
+        raise MalformedSection(f"sections: {found} (R48)")
+    if bounded and not integers:
+        raise MalformedSection("section residual: the dtype is not an integer (R49)")
 
 
 def check_known(kinds: Sequence[int], supported: Collection[int] = SUPPORTED) -> None:

@@ -11,8 +11,7 @@ all sums are integers below 2^24 (exact in float32), the factor is exactly 1, an
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import constriction
@@ -29,6 +28,7 @@ WORD_BYTES = 4
 _WORD_BITS = 32
 _STATE = 1 << 64
 _INT32 = np.iinfo(np.int32)
+_HALF = 1 << 30  # differences of smaller values fit 32 bits
 _MAX_ESCAPE_CODE = 1 << 33  # distances between two int32 values, zigzagged, stay below it
 
 SymbolArray = NDArray[np.int32]
@@ -116,9 +116,10 @@ class SymbolEncoder:
         if index.size != values.size:
             raise InputError(f"table_index: found {index.size} values, expected {values.size}")
         order = _stable_order(index, tables.count)
-        values = values[order]
-        for table, begin, end in _runs(index[order]):
-            self._encode_run(values[begin:end], table, tables)
+        runs = _Runs(index[order], tables)
+        bins = self._to_bins(values[order], runs.low, runs.escape)
+        for table, begin, end in runs:
+            self._coder.encode(bins[begin:end], _model(tables, table))
 
     def encode_channels(self, symbols: IntArray, table_index: IntArray, tables: CdfTables) -> None:
         """Append a group; arguments and errors of `encode_channels`."""
@@ -128,31 +129,29 @@ class SymbolEncoder:
             raise InputError(f"table_index: found {index.size} values, expected one of {values.shape[:1]}")
         values = values.reshape(index.size, -1) if values.size else values.reshape(index.size, 0)
         order = _stable_order(index, tables.count)
-        for table, begin, end in _runs(index[order]):
-            self._encode_run(values[order[begin:end]].reshape(-1), table, tables)
+        for table, begin, end in _Runs(index[order], tables):
+            bins = self._to_bins(values[order[begin:end]].reshape(-1), *_bounds(tables, [table]))
+            if bins.size:
+                self._coder.encode(bins, _model(tables, table))
 
     def finish(self) -> tuple[bytes, bytes]:
         """(stream, escapes) of all groups; the encoder must not be used after it."""
         codes = np.concatenate(self._escapes) if self._escapes else np.zeros(0, dtype=np.uint64)
         return _seal(self._coder), encode_varints(codes)
 
-    def _encode_run(self, values: SymbolArray, table: int, tables: CdfTables) -> None:
-        if values.size == 0:
-            return
-        low = int(tables.first[table])
-        escape = int(tables.sizes[table]) - 1
-        if int(values.min()) >= low and int(values.max()) < low + escape:
-            bins = values - np.int32(low)
-        else:
-            bins = self._split_escapes(values.astype(np.int64), low, escape)
-        self._coder.encode(bins, _model(tables, table))
+    def _to_bins(self, values: SymbolArray, low: SymbolArray, escape: SymbolArray) -> SymbolArray:
+        """Bins of symbols in coding order; distances of those that are outside are kept for ESCAPES.
 
-    def _split_escapes(self, values: NDArray[np.int64], low: int, escape: int) -> SymbolArray:
-        nearest = np.clip(values, low, low + escape - 1)
-        distance = values - nearest  # 0 within the table, so the code of the rest can leave 0 out
-        outside = distance != 0
-        self._escapes.append(zigzag(distance[outside]) - np.uint64(1))
-        return np.where(outside, escape, values - low).astype(np.int32)
+        low, escape : [n], or [1] where all symbols have the same table; see `_bounds`
+        """
+        bins = np.subtract(values, low, dtype=np.int32 if _small(values, low) else np.int64)
+        outside = np.flatnonzero((bins < 0) | (bins >= escape))
+        if outside.size:
+            lost, last = bins[outside].astype(np.int64), np.broadcast_to(escape, bins.shape)[outside] - 1
+            distance = lost - np.clip(lost, 0, last)  # never 0, so that the code can leave 0 out
+            self._escapes.append(zigzag(distance) - np.uint64(1))
+            bins[outside] = last + 1
+        return bins.astype(np.int32, copy=False)
 
 
 class SymbolDecoder:
@@ -171,9 +170,12 @@ class SymbolDecoder:
         """Next group, [n] int32; arguments and errors of `decode_symbols`."""
         index = tables.checked_index(table_index)
         order = _stable_order(index, tables.count)
+        runs = _Runs(index[order], tables)
+        bins = np.empty(index.size, dtype=np.int32)
+        for table, begin, end in runs:
+            bins[begin:end] = self._decode_run(end - begin, table, tables)
         symbols = np.empty(index.size, dtype=np.int32)
-        for table, begin, end in _runs(index[order]):
-            symbols[order[begin:end]] = self._decode_run(end - begin, table, tables)
+        symbols[order] = self._to_symbols(bins, runs.low, runs.escape)
         return symbols
 
     def decode_channels(self, table_index: IntArray, n: int, tables: CdfTables) -> SymbolArray:
@@ -181,9 +183,10 @@ class SymbolDecoder:
         index = tables.checked_index(table_index)
         order = _stable_order(index, tables.count)
         symbols = np.empty((index.size, n), dtype=np.int32)
-        for table, begin, end in _runs(index[order]):
+        for table, begin, end in _Runs(index[order], tables):
             rows = order[begin:end]
-            symbols[rows] = self._decode_run(rows.size * n, table, tables).reshape(rows.size, n)
+            bins = self._decode_run(rows.size * n, table, tables)
+            symbols[rows] = self._to_symbols(bins, *_bounds(tables, [table])).reshape(rows.size, n)
         return symbols
 
     def finish(self) -> None:
@@ -195,18 +198,25 @@ class SymbolDecoder:
             bins: SymbolArray = self._coder.decode(_model(tables, table), count)
         except AssertionError as error:  # constriction's report of a state that no encoder can produce
             raise MalformedSection(f"SYMBOLS: invalid for table {table} (R26)") from error
-        low = int(tables.first[table])
-        escape = int(tables.sizes[table]) - 1
-        if not bins.size or int(bins.max()) < escape:
-            bins += np.int32(low)
-            return bins
+        return bins
+
+    def _to_symbols(self, bins: SymbolArray, low: SymbolArray, escape: SymbolArray) -> SymbolArray:
+        """Symbols of bins in coding order, made in place; low, escape as in `SymbolEncoder`."""
         outside = np.flatnonzero(bins == escape)
-        bins += np.int32(low)
-        bins[outside] = _escaped(self._escapes.take(outside.size), low, escape)
+        bins += low
+        if outside.size:
+            codes = self._escapes.take(outside.size)
+            lows, escapes = (np.broadcast_to(b, bins.shape)[outside].astype(np.int64) for b in (low, escape))
+            bins[outside] = _escaped(codes, lows, escapes)
         return bins
 
 
-def _escaped(codes: NDArray[np.uint64], low: int, escape: int) -> SymbolArray:
+def _small(*arrays: SymbolArray) -> bool:
+    """Whether no difference between values overflows."""
+    return all(a.size and int(a.min()) > -_HALF and int(a.max()) < _HALF for a in arrays)
+
+
+def _escaped(codes: NDArray[np.uint64], low: NDArray[np.int64], escape: NDArray[np.int64]) -> SymbolArray:
     if int(codes.max()) >= _MAX_ESCAPE_CODE:
         raise MalformedSection(f"ESCAPES: found code {int(codes.max())}, expected < 2^33 (R28)")
     distance = unzigzag(codes + np.uint64(1))
@@ -235,13 +245,26 @@ def _stable_order(index: NDArray[np.int64], count: int) -> NDArray[np.intp]:
     return np.argsort(narrow, kind="stable")
 
 
-def _runs(ordered: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """(table, begin, end) of every run of equal values in a sorted array."""
-    if ordered.size == 0:
-        return
-    edges = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), ordered.size]
-    for begin, end in itertools.pairwise(edges):
-        yield int(ordered[begin]), begin, end
+class _Runs:
+    """Runs of equal values in a sorted array of tables: iterates over (table, begin, end).
+
+    low, escape : [n], int32, first symbol and escape bin of each value's table
+    """
+
+    def __init__(self, ordered: NDArray[np.int64], tables: CdfTables) -> None:
+        begin = np.flatnonzero(np.diff(ordered, prepend=-1))
+        self._table, self._edges = ordered[begin], np.append(begin, ordered.size)
+        length = np.diff(self._edges)
+        self.low, self.escape = (np.repeat(b, length) for b in _bounds(tables, self._table))
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        edges = self._edges.tolist()
+        return zip(self._table.tolist(), edges[:-1], edges[1:], strict=True)
+
+
+def _bounds(tables: CdfTables, index: Sequence[int] | NDArray[np.int64]) -> tuple[SymbolArray, SymbolArray]:
+    """First symbol and escape bin of tables."""
+    return tables.first[index], (tables.sizes[index] - 1).astype(np.int32)
 
 
 def _model(tables: CdfTables, table: int) -> Any:

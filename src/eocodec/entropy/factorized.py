@@ -6,12 +6,15 @@ buffer names and shapes are those of the published checkpoints, so that they loa
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from eocodec.coding.tables import from_pmfs
+from eocodec.entropy.stored_tables import StoredTables
 from eocodec.nn.gdn import _LowerBound
 from eocodec.nn.quantise import round_straight_through
 
@@ -20,7 +23,7 @@ INIT_SCALE = 10.0  # the density starts about this wide
 LIKELIHOOD_FLOOR = 1e-9
 
 
-class EntropyBottleneck(nn.Module):
+class EntropyBottleneck(StoredTables):
     """p(v) of every channel as the difference of a learned cumulative at v + 1/2 and v - 1/2.
 
     Parameters
@@ -44,8 +47,6 @@ class EntropyBottleneck(nn.Module):
         self.quantiles = nn.Parameter(torch.tensor([-INIT_SCALE, 0.0, INIT_SCALE]).repeat(channels, 1, 1))
         self.likelihood_lower_bound = _LowerBound(LIKELIHOOD_FLOOR)
         self.register_buffer("target", torch.zeros(3))
-        for name in ("_offset", "_quantized_cdf", "_cdf_length"):
-            self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
 
     @property
     def medians(self) -> Tensor:
@@ -74,3 +75,21 @@ class EntropyBottleneck(nn.Module):
         """round(y - median) + median, straight-through gradient."""
         medians = self.medians[None, :, None, None]
         return round_straight_through(y - medians) + medians
+
+    @torch.no_grad()
+    def update_tables(self) -> None:
+        """Compute the tables of symbols round(v - median); needed once, for a model that has none."""
+        density = copy.deepcopy(self).double()
+        lower, median, upper = density.quantiles[:, 0].t()  # each [C]
+        below, above = (torch.ceil(d).clamp_min(0).long() for d in (median - lower, upper - median))
+        k = torch.arange(-int(below.max()), int(above.max()) + 2, dtype=torch.float64) - 0.5  # edges of bins
+        logits = density.logits_cumulative((median[:, None] + k)[:, None])[:, 0]  # (C, bins + 1)
+        pmfs = []
+        for i, row in enumerate(logits):
+            begin = int(below.max() - below[i])
+            edges = row[begin : begin + int(below[i] + above[i]) + 2]
+            sign = -torch.sign(edges[:-1] + edges[1:])
+            mass = (torch.sigmoid(sign * edges[1:]) - torch.sigmoid(sign * edges[:-1])).abs()
+            outside = torch.sigmoid(edges[:1]) + torch.sigmoid(-edges[-1:])
+            pmfs.append(torch.cat([mass, outside]).numpy())
+        self.store_tables(from_pmfs(pmfs, -below.numpy()))

@@ -7,11 +7,12 @@ like, not to know any channel. It is computed once, when weights are exported, a
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eocodec.coding.tables import CdfTables, from_pmfs
+from eocodec.coding.tables import CdfTables, cost_bits, from_pmfs
 
 SHAPES = (0.35, 0.5, 0.7, 0.95, 1.3, 2.0)  # exponent: 1 is Laplace, 2 is Gauss, below 1 sparse
 SCALES_PER_OCTAVE = 3  # a mismatch of at most 12 % in scale costs less than 0.01 bit a symbol
@@ -20,6 +21,7 @@ SCALES = 51  # up to 2^(-8 + 50/3) = 406
 DEAD_ZONE = 0.1  # the encoder's: bins are [-0.6, 0.6], then [k - 0.4, k + 0.6]
 MAX_HALF_WIDTH = 1500
 TAIL = 2e-5  # mass left to the escape
+_ESCAPE_VALUE_BITS = 14.0  # of the escape list, per value; typical
 
 
 def scale_of(index: NDArray[np.floating] | float) -> NDArray[np.float64]:
@@ -65,3 +67,23 @@ def build_family() -> CdfTables:
             pmfs.append(pmf)
             first.append(-half)
     return from_pmfs(pmfs, np.array(first))
+
+
+@lru_cache(maxsize=8)
+def table_costs(family: CdfTables) -> NDArray[np.float32]:
+    """Bits of symbols -W .. W under every table, [tables, 2 W + 1], W = MAX_HALF_WIDTH + 1."""
+    width = MAX_HALF_WIDTH + 1
+    out = np.empty((family.count, 2 * width + 1), np.float32)
+    for row, (bits, first) in enumerate(zip(cost_bits(family), family.first, strict=True)):
+        out[row] = bits[-1] + _ESCAPE_VALUE_BITS
+        out[row, width + first : width + first + len(bits) - 1] = bits[:-1]
+    return out
+
+
+def table_savings(costs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bits that one step towards zero saves, same shape as `table_costs`; 0 for the symbol 0."""
+    width = costs.shape[1] // 2
+    out = np.zeros_like(costs)
+    out[:, width + 1 :] = costs[:, width + 1 :] - costs[:, width:-1]
+    out[:, :width] = costs[:, :width] - costs[:, 1 : width + 1]
+    return out

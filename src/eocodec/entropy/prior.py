@@ -21,8 +21,8 @@ from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.crc import SymbolsCrc
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.coding.tables import CdfTables, cost_bits
-from eocodec.entropy.axes import GRID, entry_count
-from eocodec.entropy.family import MAX_HALF_WIDTH, SCALES, SHAPES
+from eocodec.entropy.axes_tables import Axes, AxesTables
+from eocodec.entropy.family import MAX_HALF_WIDTH, SCALES, SHAPES, table_costs, table_savings
 from eocodec.errors import MalformedSection
 
 MAX_DELTA = 13
@@ -31,21 +31,11 @@ MAX_SHIFT = 24
 CONTEXT_WIDTH = 6  # default scale indices that share a table of deltas
 CONTEXTS = SCALES // CONTEXT_WIDTH + 1
 OFFSET_SHAPE = len(SHAPES) - 1  # offsets are coded as Gaussian
-ENTRY_SHAPE = 3  # entries of axes about as Laplace
 _INT32_MAX = 2**31 - 1
 _NARROW = 24  # half width of the dense histogram that most channels fit in
-_ESCAPE_VALUE_BITS = 14.0  # of the escape list, per value; typical
 
 Symbols = NDArray[np.int32]
 Index = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The stated axes of one tile: counts [rings]; entries [rings, E], zero where not stated; int32."""
-
-    counts: NDArray[np.int32]
-    entries: Symbols
 
 
 @dataclass(frozen=True)
@@ -149,14 +139,14 @@ class FactorizedPrior:
     # --- encoder side -------------------------------------------------------------------------------------
 
     @cached_property
+    def axes(self) -> AxesTables:
+        """How the tile's spectral axes are coded."""
+        return AxesTables(self.family, self.count_tables, self.entry_scale)
+
+    @cached_property
     def costs(self) -> NDArray[np.float32]:
         """Bits of symbols -W .. W under every family table, [tables, 2 W + 1], W = MAX_HALF_WIDTH + 1."""
-        width = MAX_HALF_WIDTH + 1
-        out = np.empty((self.family.count, 2 * width + 1), np.float32)
-        for row, (bits, first) in enumerate(zip(cost_bits(self.family), self.family.first, strict=True)):
-            out[row] = bits[-1] + _ESCAPE_VALUE_BITS
-            out[row, width + first : width + first + len(bits) - 1] = bits[:-1]
-        return out
+        return table_costs(self.family)
 
     @cached_property
     def _side_costs(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -175,11 +165,7 @@ class FactorizedPrior:
     @cached_property
     def savings(self) -> NDArray[np.float32]:
         """Bits that one step towards zero saves, [tables, 2 W + 1] like `costs`; 0 for the symbol 0."""
-        width = MAX_HALF_WIDTH + 1
-        out = np.zeros_like(self.costs)
-        out[:, width + 1 :] = self.costs[:, width + 1 :] - self.costs[:, width:-1]
-        out[:, :width] = self.costs[:, :width] - self.costs[:, 1 : width + 1]
-        return out
+        return table_savings(self.costs)
 
     def data_bits(self, symbols: Symbols) -> NDArray[np.float32]:
         """Bits of each channel under each family table, [L, tables]; symbols [L, n] with offsets removed."""
@@ -240,28 +226,6 @@ class FactorizedPrior:
 
         return min(sorted({0, median // 2, median}), key=bits)
 
-    def axes_bits(self, ring: int, count: int, entries: Symbols) -> float:
-        """Bits that stating `count` axes of a ring takes."""
-        bits = float(self._count_costs[ring, count])
-        stated = entries[: entry_count(count, self.bands)]
-        rows = ENTRY_SHAPE * SCALES + self.entry_scale[ring, : len(stated)]
-        return bits + float(self.costs[rows, stated + MAX_HALF_WIDTH + 1].sum())
-
-    @cached_property
-    def _count_costs(self) -> NDArray[np.float32]:
-        return np.stack([row[:-1] for row in cost_bits(self.count_tables)])
-
-    def encode_axes(self, encoder: SymbolEncoder, axes: Axes) -> None:
-        """Append the axes of one tile."""
-        encoder.encode(axes.counts, np.arange(len(axes.counts)), self.count_tables)
-        stated = self._stated(axes.counts)
-        encoder.encode(axes.entries[stated], ENTRY_SHAPE * SCALES + self.entry_scale[stated], self.family)
-
-    def _stated(self, counts: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which entries are in the stream, [rings, E]."""
-        sizes = np.array([entry_count(int(n), self.bands) for n in counts])
-        return np.arange(self.entry_scale.shape[1])[None, :] < sizes[:, None]
-
     def encode(self, encoder: SymbolEncoder, centred: Symbols, choice: Choice, quality_steps: int) -> None:
         """Append the latents of one tile; centred [L, n], its live channels, less offsets."""
         default, shape_default = self.defaults(quality_steps, choice.shift)
@@ -282,19 +246,8 @@ class FactorizedPrior:
         ------
         MalformedSection : a stated axis or table does not exist
         """
-        axes = self._decode_axes(decoder)
+        axes = self.axes.decode(decoder)
         return Frame(*self._decode_latents(decoder, n, quality_steps), axes)
-
-    def _decode_axes(self, decoder: SymbolDecoder) -> Axes:
-        counts = decoder.decode(np.arange(len(self.entry_scale)), self.count_tables)
-        if int(counts.min()) < 0 or int(counts.max()) >= self.bands:
-            raise MalformedSection(f"SYMBOLS: found {int(counts.max())} axes, expected < {self.bands} (R42)")
-        stated = self._stated(counts)
-        entries = np.zeros(self.entry_scale.shape, np.int32)
-        entries[stated] = decoder.decode(ENTRY_SHAPE * SCALES + self.entry_scale[stated], self.family)
-        if int(np.abs(entries.astype(np.int64)).max()) > GRID:
-            raise MalformedSection(f"SYMBOLS: an entry of an axis is beyond +-{GRID} (R43)")
-        return Axes(counts, entries)
 
     def _decode_latents(self, decoder: SymbolDecoder, n: int, quality_steps: int) -> tuple[Index, Symbols]:
         """Channels and symbols of a `Frame`.

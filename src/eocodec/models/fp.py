@@ -140,14 +140,14 @@ class CompactSynthesis(nn.Module):
         self.head = zero_init(conv1(config.quarter, 16 * config.bands))
 
     def forward(self, y_hat: Tensor) -> Tensor:
-        """[B, M, h, w] -> x_hat [B, C, 16 h, 16 w]."""
+        """[B, M, h, w] -> x_hat [B, C, 16 h, 16 w]; float64 all the way if y_hat and the weights are."""
         with torch.autocast(y_hat.device.type, enabled=False):
-            linear = self.linear[0].synthesis(y_hat.float())
+            linear = self.linear[0].synthesis(y_hat if y_hat.dtype == torch.float64 else y_hat.float())
         quarters = functional.pixel_unshuffle(linear, 4)  # (B, 16 C, H/4, W/4)
         lead = y_hat[:, self.lead] / self.latent_std[:, None, None]
         h = self.at_eighth(self.to_eighth(self.from_latents(lead)))
         h = self.at_quarter(self.to_quarter(h) + self.from_quarter(quarters))
-        return linear + functional.pixel_shuffle(self.head(h), 4).float()
+        return linear + functional.pixel_shuffle(self.head(h), 4).to(linear.dtype)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from eocodec.models.elic import TecElic
 from eocodec.models.fp import CompactAnalysis, CompactSynthesis, TecFp
 from eocodec.nn.blocks import Double, Halve, ResidualBlock
 from eocodec.nn.spectral import BLOCK, BlockTransform, dct_matrix
@@ -51,7 +52,7 @@ class Inference:
     """
 
     def __init__(
-        self, network: TecFp, means: Sequence[float], stds: Sequence[float], dtype: torch.dtype
+        self, network: TecFp | TecElic, means: Sequence[float], stds: Sequence[float], dtype: torch.dtype
     ) -> None:
         g_a, g_s = network.g_a, network.g_s
         if not isinstance(g_a, CompactAnalysis) or not isinstance(g_s, CompactSynthesis):

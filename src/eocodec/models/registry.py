@@ -78,7 +78,10 @@ def by_id(model: str) -> ModelCard:
         _registered[card.fingerprint] = card
         return card
     known = ", ".join(card.id for card in installed()) or "none"
-    raise ModelNotFound(f"no model {model!r} is installed; installed: {known}")
+    raise ModelNotFound(
+        f"no model {model!r} is installed; installed: {known}; "
+        "take one of these, or pip install --upgrade eocodec"
+    )
 
 
 def by_fingerprint(fingerprint: bytes) -> ModelCard:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,29 +20,31 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
-from eocodec.coding.tables import CdfTables
-from eocodec.entropy.prior import FactorizedPrior
-from eocodec.errors import WeightsError
+from eocodec.codestream import MAX_QUALITY
+from eocodec.entropy.coder import LatentCoder
+from eocodec.entropy.context_coder import ContextCoder, ContextPrior
+from eocodec.entropy.factorized_coder import FactorizedCoder
+from eocodec.errors import ConfigError, WeightsError
+from eocodec.models.elic import ElicConfig, TecElic
 from eocodec.models.fp import FpConfig, TecFp
 from eocodec.models.fp_inference import Inference
 from eocodec.models.registry import ModelCard, by_fingerprint
+from eocodec.models.stored_prior import Arrays, Prior, pack_prior, unpack_context, unpack_factorized
 from eocodec.sensors import S2_L2A
 
 KEEP_FLOAT32 = ("latent_std", "log2_step", "basis", "root_weight")  # few numbers that multiply everything
 
-Arrays = dict[str, NDArray[Any]]
+Network: TypeAlias = TecFp | TecElic
 _LOADED_AS = {"f": np.float32, "i": np.int64}
-_TABLE_SETS = ("family", "shift_table", "delta_tables", "shape_tables", "count_tables")
-_INDEX_SETS = ("default_scale", "default_shape", "offset_scale", "entry_scale")
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model ready to code: its card, network (eval mode, float32) and integer prior."""
+    """A model ready to code: its card, network (eval mode, float32), prior and what codes by it."""
 
     card: ModelCard
-    network: TecFp
-    prior: FactorizedPrior
+    network: Network
+    prior: Prior
 
     def inference(self, dtype: torch.dtype) -> Inference:
         """The network made ready to run in DN, its convolutions in `dtype`; kept for the next call."""
@@ -57,47 +58,25 @@ class LoadedModel:
         return {}
 
     @cached_property
+    def coder(self) -> LatentCoder:
+        """Codes this model's latents."""
+        if isinstance(self.prior, ContextPrior):
+            basis = self.network.block_transform.basis.detach().numpy().astype(np.float32)
+            return ContextCoder(self.prior, basis, self.ring)
+        if not isinstance(self.network, TecFp):
+            raise WeightsError(f"{self.card.path}: a factorized prior belongs to TEC-FP")
+        log2_step = self.network.steps.log2_step.detach().double().numpy()
+        return FactorizedCoder(self.prior, log2_step, self.ring)
+
+    def lmbda(self, quality_steps: int) -> float:
+        """Bits that a unit of summed, weighted squared error is worth at a quality."""
+        low, high = self.card.details["lmbda"]
+        return float(low * (high / low) ** (quality_steps / MAX_QUALITY))
+
+    @cached_property
     def ring(self) -> NDArray[np.int64]:
         """Ring of each frequency, [256] (`nn/spectral.py`)."""
         return self.network.block_transform.ring.numpy()  # type: ignore[no-any-return]
-
-
-def pack_tables(tables: CdfTables) -> Arrays:
-    """Three arrays that stand for a set of tables."""
-    frequencies = [np.diff(tables.table(i).astype(np.int64)) - 1 for i in range(tables.count)]
-    return {
-        "frequency": np.concatenate(frequencies).astype(np.uint16),
-        "bins": tables.sizes.astype(np.int32),
-        "first": tables.first,
-    }
-
-
-def unpack_tables(arrays: Mapping[str, NDArray[Any]]) -> CdfTables:
-    """Inverse of `pack_tables`."""
-    bins = arrays["bins"].astype(np.int64)
-    frequencies = np.split(arrays["frequency"].astype(np.int64) + 1, np.cumsum(bins)[:-1])
-    cdf = np.concatenate([np.concatenate([[0], np.cumsum(f)]) for f in frequencies]).astype(np.uint32)
-    start = np.concatenate([[0], np.cumsum(bins + 1)]).astype(np.int64)
-    return CdfTables(cdf=cdf, start=start, first=arrays["first"].astype(np.int32))
-
-
-def _pack_prior(prior: FactorizedPrior) -> Arrays:
-    arrays: Arrays = {}
-    for name in _TABLE_SETS:
-        for key, value in pack_tables(getattr(prior, name)).items():
-            arrays[f"prior.{name}.{key}"] = value
-    for name in _INDEX_SETS:
-        arrays[f"prior.{name}"] = getattr(prior, name).astype(np.uint8)
-    return arrays
-
-
-def _unpack_prior(arrays: Arrays) -> FactorizedPrior:
-    sets: dict[str, Any] = {}
-    for name in _TABLE_SETS:
-        sets[name] = unpack_tables({k: arrays[f"prior.{name}.{k}"] for k in ("frequency", "bins", "first")})
-    for name in _INDEX_SETS:
-        sets[name] = arrays[f"prior.{name}"].astype(np.int64)
-    return FactorizedPrior(**sets)
 
 
 def stored_dtype(name: str, tensor: torch.Tensor) -> torch.dtype:
@@ -107,13 +86,13 @@ def stored_dtype(name: str, tensor: torch.Tensor) -> torch.dtype:
     return torch.float32 if any(part in name for part in KEEP_FLOAT32) else torch.float16
 
 
-def save(path: Path, network: TecFp, prior: FactorizedPrior, details: dict[str, Any]) -> None:
+def save(path: Path, network: Network, prior: Prior, details: dict[str, Any]) -> None:
     """Write `path` (.safetensors) and its card (.json); `details` is completed with sizes and SHA-256."""
     arrays: Arrays = {}
     for name, tensor in network.state_dict().items():
         dtype = stored_dtype(name, tensor)
         arrays[f"net.{name}"] = tensor.detach().cpu().contiguous().to(dtype).numpy()
-    arrays.update(_pack_prior(prior))
+    arrays.update(pack_prior(prior))
     data = save_bytes(arrays, {"config": json.dumps(network.config.to_dict())})
     path.write_bytes(data)
     card = {
@@ -126,8 +105,16 @@ def save(path: Path, network: TecFp, prior: FactorizedPrior, details: dict[str, 
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
 
 
-def _network(card: ModelCard, arrays: Arrays) -> TecFp:
-    network = TecFp(FpConfig.from_dict(card.details["config"]))
+def _empty_network(card: ModelCard) -> Network:
+    family, config = card.details["family"], card.details["config"]
+    if family == "tec-elic":
+        return TecElic(ElicConfig.from_dict(config))
+    if family == "tec-fp":
+        return TecFp(FpConfig.from_dict(config))
+    raise ConfigError(f"{card.path}: no such family of models: {family!r}; a later eocodec may know it")
+
+
+def _fill(network: Network, card: ModelCard, arrays: Arrays) -> Network:
     state = {
         name.removeprefix("net."): torch.from_numpy(value.astype(_LOADED_AS[value.dtype.kind]))
         for name, value in arrays.items()
@@ -152,6 +139,7 @@ def load(card: ModelCard) -> LoadedModel:
     Raises
     ------
     WeightsError : the file is missing, changed, or does not hold what the card's configuration needs
+    ConfigError : no such family of models, or its configuration has keys that it does not know
     """
     try:
         data = card.path.read_bytes()
@@ -159,12 +147,13 @@ def load(card: ModelCard) -> LoadedModel:
         raise WeightsError(f"cannot read {card.path}: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != card.details["sha256"]:
         raise WeightsError(f"{card.path} is not the file that its card describes (SHA-256 differs)")
+    network = _empty_network(card)
     try:
         arrays = load_bytes(data)
-        prior = _unpack_prior(arrays)
+        prior = unpack_context(arrays) if card.details["family"] == "tec-elic" else unpack_factorized(arrays)
     except (SafetensorError, KeyError) as error:
         raise WeightsError(f"{card.path}: missing or unreadable: {error}") from error
-    return LoadedModel(card, _network(card, arrays), prior)
+    return LoadedModel(card, _fill(network, card, arrays), prior)
 
 
 @lru_cache(maxsize=4)

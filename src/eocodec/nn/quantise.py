@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-
-_TURN = 2 * math.pi
 
 
 def round_straight_through(x: Tensor) -> Tensor:
@@ -16,7 +12,7 @@ def round_straight_through(x: Tensor) -> Tensor:
 
 
 def round_magnitude(a: Tensor, dead_zone: float) -> Tensor:
-    """Round magnitudes with a dead zone; the gradient is that of a smooth staircase.
+    """Round magnitudes with a dead zone; the gradient passes where the result is not zero.
 
     Parameters
     ----------
@@ -25,14 +21,13 @@ def round_magnitude(a: Tensor, dead_zone: float) -> Tensor:
 
     Notes
     -----
-    The gradient is 1 + cos(2 pi (a - threshold)), and zero below the dead zone: large near a threshold, where
-    a little more changes the symbol, nothing between them. A plain straight-through gradient of 1 pretends
-    that latents quantised to zero carry signal, and pulls all scales up.
+    A latent that is rounded to zero stays there when it changes a little: its gradient is zero, and most
+    latents are such. A gradient of 1 for these too pretends that they carry signal, and pulls all scales up;
+    so does, less, a smooth staircase, which is steep at the threshold.
     """
     hard = torch.floor(a + (0.5 - dead_zone))
-    above = (a - dead_zone).clamp_min(0)
-    soft = above - torch.sin(_TURN * above) / _TURN
-    return hard.detach() + (soft - soft.detach())
+    live = a * (hard > 0)
+    return hard.detach() + (live - live.detach())
 
 
 def add_uniform_noise(x: Tensor) -> Tensor:

@@ -79,6 +79,20 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class ContextConfig:
+    """How TEC-ELIC's prior is fitted once the transforms are trained."""
+
+    hidden: int = 40  # width of the context network
+    minutes: float = 8.0  # of fitting it, over all rounds
+    rounds: int = 2  # symbols of the next round are quantised under the network of the round before
+    crops: int = 250  # of 256 pixels, a round
+    levels: int = 8
+    lmbda_min: float = 0.5  # of quality 0
+    lmbda_max: float = 3200.0  # of quality 100
+    step_factor: float = 1.15  # quantisation step, of high-rate theory's
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run."""
 
@@ -88,6 +102,7 @@ class TrainConfig:
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
+    context: ContextConfig = ContextConfig()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and checkpoints."""

@@ -12,6 +12,7 @@ from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.tables import CdfTables, from_pmfs
 from eocodec.entropy import family
 from eocodec.entropy.axes import bases, entry_count, turn
+from eocodec.entropy.axes_tables import AxesTables
 from eocodec.entropy.prior import (
     CONTEXT_WIDTH,
     CONTEXTS,
@@ -51,7 +52,7 @@ class _Observed:
     offset: list[NDArray[np.int32]]
 
 
-def _counts_to_table(counts: NDArray[np.float64], first: int) -> CdfTables:
+def counted_tables(counts: NDArray[np.float64], first: int) -> CdfTables:
     """One table a row of counts [rows, symbols], plus an escape that hardly weighs."""
     smooth = counts + _PRIOR_COUNT
     escape = np.full((len(smooth), 1), 1e-4) * smooth.sum(1, keepdims=True)
@@ -65,10 +66,10 @@ def flat_prior(levels: int, channels: int, bands: int, rings: int) -> Factorized
         default_scale=np.full((levels, channels), family.SCALES // 2),
         default_shape=np.full((levels, channels), 2),
         offset_scale=np.full((levels, bands), 40),
-        shift_table=_counts_to_table(np.zeros((1, 2 * MAX_SHIFT + 1)), -MAX_SHIFT),
-        delta_tables=_counts_to_table(np.zeros((CONTEXTS, MAX_DELTA - DEAD + 1)), DEAD),
-        shape_tables=_counts_to_table(np.zeros((len(family.SHAPES), len(family.SHAPES))), 0),
-        count_tables=_counts_to_table(np.zeros((rings, bands)), 0),
+        shift_table=counted_tables(np.zeros((1, 2 * MAX_SHIFT + 1)), -MAX_SHIFT),
+        delta_tables=counted_tables(np.zeros((CONTEXTS, MAX_DELTA - DEAD + 1)), DEAD),
+        shape_tables=counted_tables(np.zeros((len(family.SHAPES), len(family.SHAPES))), 0),
+        count_tables=counted_tables(np.zeros((rings, bands)), 0),
         entry_scale=np.full((rings, entry_count(bands - 1, bands)), ENTRY_SCALE_GUESS),
     )
 
@@ -81,7 +82,8 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
     """
     levels, channels = steps.shape
     prior = flat_prior(levels, channels, channels // len(ring), int(ring.max()) + 1)
-    prior = _fit_axes(latents, steps, prior, ring)
+    axes = fit_axes(latents, steps, prior.axes, ring)
+    prior = replace(prior, count_tables=axes.count_tables, entry_scale=axes.entry_scale)
     crops = [_axes_of_levels(y, steps, prior, ring) for y in latents]
     weights = RDO_STRENGTH * lmbdas[:, None] * steps**2
 
@@ -110,7 +112,7 @@ def fit_prior(latents: Float, steps: Float, lmbdas: Float, ring: Index) -> Facto
 
 
 def _axes_of_levels(y: Float, steps: Float, prior: FactorizedPrior, ring: Index) -> _Crop:
-    stated = [state_axes(y, step, prior, ring) for step in steps]
+    stated = [state_axes(y, step, prior.axes, ring) for step in steps]
     return _Crop(y, [bases(axes.counts, axes.entries, prior.bands) for axes in stated])
 
 
@@ -119,26 +121,27 @@ def _with_side_tables(
 ) -> FactorizedPrior:
     return replace(
         prior,
-        shift_table=_counts_to_table(shifts[None], -MAX_SHIFT),
-        delta_tables=_counts_to_table(deltas, DEAD),
-        shape_tables=_counts_to_table(shapes, 0),
+        shift_table=counted_tables(shifts[None], -MAX_SHIFT),
+        delta_tables=counted_tables(deltas, DEAD),
+        shape_tables=counted_tables(shapes, 0),
     )
 
 
-def _fit_axes(latents: Float, steps: Float, prior: FactorizedPrior, ring: Index) -> FactorizedPrior:
-    """The prior with what codes the axes counted over crops and levels."""
-    stated = [state_axes(y, step, prior, ring) for y in latents for step in steps[:: max(len(steps) // 3, 1)]]
-    counts = np.zeros((len(prior.entry_scale), prior.bands))
-    total = np.zeros_like(prior.entry_scale, np.float64)
+def fit_axes(latents: Float, steps: Float, tables: AxesTables, ring: Index) -> AxesTables:
+    """`tables` with what codes axes counted; latents [crops, M, n], steps [levels, M]."""
+    some = steps[:: max(len(steps) // 3, 1)]
+    stated = [state_axes(y, step, tables, ring) for y in latents for step in some]
+    counts = np.zeros((len(tables.entry_scale), tables.bands))
+    total = np.zeros_like(tables.entry_scale, np.float64)
     seen = np.zeros_like(total)
     for axes in stated:
         counts[np.arange(len(counts)), axes.counts] += 1
-        sizes = np.array([entry_count(int(n), prior.bands) for n in axes.counts])
+        sizes = np.array([entry_count(int(n), tables.bands) for n in axes.counts])
         seen += np.arange(total.shape[1])[None, :] < sizes[:, None]
         total += np.abs(axes.entries)
     mean = (total + ENTRY_MEAN_GUESS) / (seen + 1)
     scale = np.clip(np.rint(family.index_of(mean)), 0, family.SCALES - 1).astype(np.int64)
-    return replace(prior, count_tables=_counts_to_table(counts, 0), entry_scale=scale)
+    return replace(tables, count_tables=counted_tables(counts, 0), entry_scale=scale)
 
 
 def _coded(

@@ -82,8 +82,8 @@ class Trainer:
     """One run: state, step, checkpoint, evaluation."""
 
     def __init__(self, config: TrainConfig, out: Path) -> None:
-        if config.model_id != "tec-fp":
-            raise ConfigError(f"no training for model {config.model_id!r}; known: tec-fp")
+        if config.model_id not in ("tec-fp", "tec-elic"):
+            raise ConfigError(f"no training for model {config.model_id!r}; known: tec-fp, tec-elic")
         self.config, self.out = config, out
         self.device = torch.device(config.run.device)
         torch.set_num_threads(config.run.threads)
@@ -113,12 +113,20 @@ class Trainer:
         config = self.config
         if config.run.init_from:
             state = torch.load(config.run.init_from, weights_only=True, map_location="cpu")
-            self.model.load_state_dict(state["average"])
+            self._start_from(state["average"])
         elif self.model.config.transform == "compact":
             plain = CropSampler(self.sampler.scenes, config.data.without_augmentation(), config.run.seed)
             patches = [plain.batch(size=200, crop=16) for _ in range(KLT_PATCHES // 200)]
             init_linear(self.model, torch.from_numpy(np.concatenate(patches)), self.weights)
             init_steps(self.model, losses.lambda_ladder(config.loss, self.levels))
+
+    def _start_from(self, state: dict[str, Tensor]) -> None:
+        """Take weights over; residual blocks that they lack start as the identity."""
+        missing, unknown = self.model.load_state_dict(state, strict=False)
+        lacking = [name for name in missing if ".at_quarter." not in name and ".at_eighth." not in name]
+        if lacking or unknown:
+            wrong = ", ".join(sorted([*lacking, *unknown])[:5])
+            raise ConfigError(f"{self.config.run.init_from} does not fit the model: {wrong}")
 
     def progress(self) -> float:
         """0 at the start, 1 at the end of the schedule."""

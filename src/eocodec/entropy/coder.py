@@ -1,0 +1,69 @@
+"""What every model's coder of latents offers: one timestep into a stream and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
+from eocodec.entropy.exact import EdgeReader, EdgeWriter
+
+CodedFrame: TypeAlias = Any  # of a timestep, all that is coded; only its coder looks inside
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Dequantised latents of a timestep, those that are not zero.
+
+    channels : [L], int64, ascending; values : [L, n], float32 or float64
+    bases : [RINGS, C, C], same dtype: values are components along the columns of these (nn/spectral.py)
+    """
+
+    channels: NDArray[np.int64]
+    values: NDArray[Any]
+    bases: NDArray[Any]
+
+    def dense(self, ring: NDArray[np.int64]) -> NDArray[Any]:
+        """All latents y_hat, [256 C, n], in the model's fixed bases; ring [256]: of each frequency."""
+        components = self.bases.shape[1]
+        z = np.zeros((len(ring) * components, self.values.shape[1]), self.values.dtype)
+        z[self.channels] = self.values
+        turned = np.matmul(self.bases[ring], z.reshape(len(ring), components, -1))
+        return np.asarray(turned.reshape(z.shape))
+
+
+class LatentCoder(Protocol):
+    """Codes the latents of one timestep at a time."""
+
+    @property
+    def bands(self) -> int:
+        """Bands of the imagery, C."""
+
+    @property
+    def channels(self) -> int:
+        """Latent channels M."""
+
+    def encode(
+        self,
+        y: NDArray[np.float32],
+        encoder: SymbolEncoder,
+        edges: EdgeWriter,
+        quality_steps: int,
+        lmbda: float,
+    ) -> CodedFrame:
+        """Quantise and append y [M, rows, cols]; lmbda: bits that a unit of squared error is worth."""
+
+    def decode(
+        self, decoder: SymbolDecoder, edges: EdgeReader, rows: int, cols: int, quality_steps: int
+    ) -> CodedFrame:
+        """The next timestep, of rows x cols blocks; `CodestreamError` where the stream makes no sense."""
+
+    def crc(self, frames: Sequence[CodedFrame]) -> int:
+        """CRC32C of all that was decoded."""
+
+    def latents(self, frame: CodedFrame, quality_steps: int, dtype: type[np.floating[Any]]) -> Latents:
+        """What a decoded frame stands for."""

@@ -1,0 +1,246 @@
+"""The context model of TEC-ELIC: which table codes each symbol, from all that is decoded before it.
+
+Symbols are coded in steps. Step s takes band b of component c for all b + c = s, in two passes: the half of
+the coefficients with even u + v, then the other half, which sees the first. A *unit* is one orientation of
+one half of one band of one component in one block; its symbols share a table. A small network gives each
+unit's scale and shape, relative to the tile's spectrum, from sums of |symbols| in lower bands, in earlier
+components, in the half before and in the blocks around, each beside the sum that the spectrum makes expect.
+
+All of it is float64 and snapped (entropy/exact.py); sums are integers. Features that no symbol changes meet
+the network's first layer once a tile; the others are computed once for all units that share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from eocodec.entropy.context_features import CHANGING, FEATURES, Step, Sums
+from eocodec.entropy.exact import EdgeReader, EdgeWriter
+from eocodec.entropy.family import SCALES, SHAPES
+from eocodec.entropy.partition import Partition
+from eocodec.entropy.spectrum import ORIENTATIONS
+from eocodec.entropy.units import Blocks, Pairs, Units
+
+__all__ = ["FEATURES", "SCALE_UNIT", "SHAPE_UNIT", "ContextModel", "ContextNet", "Request", "Source"]
+
+SCALE_UNIT, SHAPE_UNIT = 3.0, 5.0  # what an output of 1 means, in indices of the family
+_OUTPUT_UNITS = np.array([SCALE_UNIT, SHAPE_UNIT])[:, None, None]
+_SLOPE = 0.1  # of the leaky ReLU
+_COLUMNS = 1024  # units that go through the network at a time: they stay in a cache
+
+Float = NDArray[np.float64]
+Index = NDArray[np.int64]
+Symbols = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Coefficients of all blocks of a size that are coded in one pass.
+
+    size, half : which they are of
+    component, place : [K], of each coefficient: its component and sorted place
+    rows : [K, n], table of each coefficient, unit by unit
+    counts : [V], coefficients of each unit
+    known, changing : [FEATURES, V] and [features, V, n], what `features` is made of
+    """
+
+    size: int
+    half: int
+    component: Index
+    place: Index
+    rows: Index
+    counts: Index
+    known: Float
+    changing: Float
+
+    @cached_property
+    def features(self) -> Float:
+        """[FEATURES, V, n], what the network saw of each unit."""
+        out = np.repeat(self.known[:, :, None], self.changing.shape[2], axis=2)
+        out[CHANGING[self.half]] = self.changing
+        return out
+
+
+class Source(Protocol):
+    """Where symbols come from: quantised latents or a stream."""
+
+    def symbols(self, requests: Sequence[Request]) -> list[Symbols]:
+        """Symbols of one pass, each of the shape of its request's rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContextNet:
+    """FEATURES -> hidden -> hidden -> (scale, shape); float64.
+
+    weights : [out, in] of the three layers; biases : [out]
+    """
+
+    weights: tuple[Float, Float, Float]
+    biases: tuple[Float, Float, Float]
+
+    def __call__(self, x: Float) -> Float:
+        """[FEATURES, n] -> [2, n]."""
+        return self.after_first(self.first(x))
+
+    def first(self, x: Float) -> Float:
+        """The first layer before its activation, [FEATURES, n] -> [hidden, n]."""
+        return np.asarray(self.weights[0] @ x + self.biases[0][:, None])
+
+    def after_first(self, hidden: Float) -> Float:
+        """All but the first layer, [hidden, n] -> [2, n]; `hidden` is used as scratch."""
+        (_, second, last), (_, second_bias, last_bias) = self._tensors
+        h = functional.leaky_relu_(torch.from_numpy(hidden), _SLOPE)
+        h = functional.leaky_relu_(torch.addmm(second_bias, second, h), _SLOPE)
+        return torch.addmm(last_bias, last, h).numpy()
+
+    @cached_property
+    def _tensors(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Weights and biases, the latter as columns."""
+        return [torch.from_numpy(w) for w in self.weights], [
+            torch.from_numpy(b)[:, None] for b in self.biases
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Units of a pass in blocks of one size.
+
+    size : which of the tile's sizes; units : their numbers
+    columns : of what the network sees of the pass, units one after the other, blocks within each
+    """
+
+    size: int
+    units: slice
+    columns: slice
+
+    def of_values(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The part of scales and shapes, size by size."""
+        return values[2 * self.columns.start : 2 * self.columns.stop]
+
+
+class ContextModel:
+    """One timestep of one tile, from its first symbol to its last.
+
+    Parameters
+    ----------
+    net : the network; partition : of the tile
+    scale : [BANDS, C], the tile's spectrum, -1 where dead
+    quality : 0 to 1
+    """
+
+    def __init__(self, net: ContextNet, partition: Partition, scale: Index, quality: float) -> None:
+        self._net, self._blocks, self._pairs = net, Blocks(partition), Pairs.of(scale >= 0)
+        self._units = Units.of(self._blocks, self._pairs)
+        self._sums = Sums(self._blocks, self._pairs, scale)
+        self._known = self._sums.known(self._units, quality)
+        self._hidden = net.first(self._known)  # [hidden, V]
+        self._weights = [torch.from_numpy(net.weights[0][:, changing]) for changing in CHANGING]
+        stated = scale[self._pairs.band, self._pairs.component]
+        self._scale = stated[self._units.pair].astype(np.float64)
+
+    def run(self, source: Source, edges: EdgeWriter | EdgeReader) -> None:
+        """Code everything, in order."""
+        starts = self._pairs.start.tolist()
+        for number, pairs in enumerate(map(slice, starts[:-1], starts[1:])):
+            self._sums.start(number)
+            if pairs.start == pairs.stop:
+                continue
+            step = self._sums.step(pairs)
+            first = self._pass(source, edges, step, number, 0)
+            around = self._sums.see_first(step, first)
+            second = self._pass(source, edges, step, number, 1)
+            self._sums.finish(step, first + second, around + self._blocks.around(second.sum(1)))
+
+    def _pass(
+        self, source: Source, edges: EdgeWriter | EdgeReader, step: Step, number: int, half: int
+    ) -> Float:
+        """Code one half of a step: sums of |symbols|, [P, ORIENTATIONS, N]."""
+        sums = np.zeros(step.oriented.shape[1:])
+        parts = self._parts(number, half)
+        if not parts:
+            return sums
+        units = slice(parts[0].units.start, parts[-1].units.stop)
+        unit, *places = self._columns(step, units)
+        oriented, plain = step.seen(half)
+        changing = np.empty((len(CHANGING[half]), len(unit)))
+        outs = changing[: len(oriented)], changing[len(oriented) :]
+        for values, at, out in zip((oriented, plain), places, outs, strict=True):
+            # "clip", or the result would go through a buffer
+            np.take(values.reshape(len(values), -1), at, axis=1, out=out, mode="clip")
+        rows = self._rows(unit, changing, parts, half, edges)
+        requests = [self._request(part, half, rows, changing) for part in parts]
+        for part, symbols in zip(parts, source.symbols(requests), strict=True):
+            row = self._units.row[part.units]
+            found = np.add.reduceat(np.abs(symbols).astype(np.float64), row - row[0], axis=0)
+            sums.reshape(-1)[places[0][part.columns]] = found.reshape(-1)
+        return sums
+
+    def _parts(self, number: int, half: int) -> list[_Part]:
+        """Units of a pass, by size of block; sizes that have some."""
+        starts, parts, column = self._units.start[number, half].tolist(), [], 0
+        for which, units in enumerate(map(slice, starts[:-1], starts[1:])):
+            blocks = self._blocks.parts[which]
+            end = column + (units.stop - units.start) * (blocks.stop - blocks.start)
+            if end > column:
+                parts.append(_Part(which, units, slice(column, end)))
+            column = end
+        return parts
+
+    def _columns(self, step: Step, units: slice) -> tuple[Index, Index, Index]:
+        """Units of columns, and where these stand among a step's features: oriented, plain."""
+        length = self._units.blocks[units]
+        shift = self._units.first_block[units] - np.cumsum(length) + length
+        pair, count = self._units.pair[units] - step.pairs.start, self._blocks.count
+        column = np.arange(int(length.sum()))
+        oriented = np.repeat((pair * ORIENTATIONS + self._units.orientation[units]) * count + shift, length)
+        oriented += column
+        plain = np.repeat(pair * count + shift, length)
+        plain += column
+        return np.repeat(np.arange(units.start, units.stop), length), oriented, plain
+
+    def _rows(
+        self, unit: Index, changing: Float, parts: Sequence[_Part], half: int, edges: EdgeWriter | EdgeReader
+    ) -> Index:
+        """Table of every column of a pass; unit: of each column."""
+        out = np.empty((2, changing.shape[1]))
+        for begin in range(0, changing.shape[1], _COLUMNS):
+            columns = slice(begin, begin + _COLUMNS)
+            hidden = np.take(self._hidden, unit[columns], axis=1)
+            torch.from_numpy(hidden).addmm_(self._weights[half], torch.from_numpy(changing[:, columns]))
+            out[:, columns] = self._net.after_first(hidden)
+        values = np.empty(out.size)
+        for part in parts:
+            scale = self._scale[part.units, None]
+            cells = part.of_values(values).reshape(2, len(scale), -1)
+            np.multiply(out[:, part.columns].reshape(cells.shape), _OUTPUT_UNITS, out=cells)
+            cells[0] += scale
+        found, rows = edges.resolve(values), np.empty(out.shape[1], np.int64)
+        np.maximum(found, 0, out=found)
+        for part in parts:
+            scale_index, shape = part.of_values(found).reshape(2, -1)
+            rows[part.columns] = np.minimum(shape, len(SHAPES) - 1) * SCALES + np.minimum(
+                scale_index, SCALES - 1
+            )
+        return rows
+
+    def _request(self, part: _Part, half: int, rows: Index, changing: Float) -> Request:
+        units, count = part.units, self._units.count[part.units]
+        coefficients = slice(int(self._units.row[units.start]), int(self._units.row[units.stop]))
+        return Request(
+            self._blocks.layouts[part.size].size,
+            half,
+            self._units.component[coefficients],
+            self._units.place[coefficients],
+            np.repeat(rows[part.columns].reshape(len(count), -1), count, axis=0),
+            count,
+            self._known[:, units],
+            changing[:, part.columns].reshape(len(changing), len(count), -1),
+        )

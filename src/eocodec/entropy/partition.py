@@ -1,0 +1,244 @@
+"""Blocks of 16, 32 and 64 pixels: which ones a tile is cut into, and latents brought into them and back.
+
+Latents come as DCT coefficients of 16-pixel blocks. The joint DCT of 2 x 2 or 4 x 4 of them is an orthonormal
+function of theirs, so a larger block is a change of basis and no other transform of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eocodec.entropy.spectrum import BANDS, CELL, ORIENTATIONS, SIZES, Layout, layout, merge_matrix
+
+ROUNDS = 3  # of choosing blocks and measuring their spectra
+_FLAG_BITS = 1.0  # that one more decision costs, about
+ROUND = np.float32(0.4)  # |v| + this, cut off: rounding with the encoder's dead zone
+_SMOOTH = 0.02  # symbols added to every mean
+
+Float = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """How a tile of rows x cols cells is cut.
+
+    Attributes
+    ----------
+    large : [rows // 4, cols // 4], blocks of 64 pixels; medium : [rows // 2, cols // 2], of 32, none of them
+        inside a large one. All other cells are blocks of 16.
+    """
+
+    rows: int
+    cols: int
+    large: Bools
+    medium: Bools
+
+    def open_medium(self) -> Bools:
+        """Places where a medium block may be: not inside a large one."""
+        return ~_spread(self.large, 2, self.medium.shape)
+
+    def corners(self, size: int) -> Index:
+        """[n, 2]: first row and column of each block of `size`, in cells, row-major."""
+        if size == SIZES[2]:
+            return np.argwhere(self.large) * 4
+        if size == SIZES[1]:
+            return np.argwhere(self.medium) * 2
+        shape = (self.rows, self.cols)
+        return np.argwhere(~(_spread(self.large, 4, shape) | _spread(self.medium, 2, shape)))
+
+
+def _spread(flags: Bools, times: int, shape: tuple[int, ...]) -> Bools:
+    """Every flag over times x times places of an array of `shape`."""
+    out = np.zeros(shape, bool)
+    wide = flags.repeat(times, 0).repeat(times, 1)
+    out[: wide.shape[0], : wide.shape[1]] = wide
+    return out
+
+
+def every_corner(size: int, rows: int, cols: int) -> Index:
+    """[n, 2]: corners in cells of all blocks of `size` that fit, row-major."""
+    cells = size // CELL
+    return np.argwhere(np.ones((rows // cells, cols // cells), bool)) * cells
+
+
+def empty_blocks(size: int, components: int, count: int) -> Float:
+    """Zeros for `count` blocks, [C, N * N, n], float32; in memory coefficients are the slowest axis."""
+    return np.zeros((size * size, components, count), np.float32).transpose(1, 0, 2)
+
+
+def to_blocks(u: Float, size: int, corners: Index) -> Float:
+    """Coefficients of blocks.
+
+    Parameters
+    ----------
+    u : [16, 16, C, rows, cols], float32, coefficients of 16-pixel blocks
+    corners : [n, 2]
+
+    Returns
+    -------
+    [C, N * N, n], float32, places sorted as `spectrum.layout` says; in memory they are the slowest axis
+    """
+    shape, n, bands = layout(size), len(corners), u.shape[2]
+    by_cell = u.reshape(CELL, CELL, bands, -1)
+    parts = np.empty((size, size, bands, n), u.dtype)  # frequencies of one cell after those of another
+    for here, cells in _cells(shape, corners, u.shape[4]):
+        parts[here] = np.take(by_cell, cells, axis=3)
+    if size > CELL:
+        parts = _along_both(merge_matrix(size), parts)
+    by_place: Float = parts.reshape(size * size, bands, n)[shape.order]
+    return by_place.transpose(1, 0, 2)
+
+
+def from_blocks(values: Float, size: int, corners: Index, u: Float) -> None:
+    """Inverse of `to_blocks`: values [C, N * N, n] into their places in u [16, 16, C, rows, cols]."""
+    shape, n, bands = layout(size), len(corners), u.shape[2]
+    by_place = np.empty((size * size, bands, n), u.dtype)
+    by_place[shape.order] = values.transpose(1, 0, 2)
+    parts = by_place.reshape(size, size, bands, n)
+    if size > CELL:
+        parts = _along_both(merge_matrix(size).T, parts)
+    by_cell = torch.from_numpy(u.reshape(CELL, CELL, bands, -1))
+    for here, cells in _cells(shape, corners, u.shape[4]):  # NumPy's assignment takes five times as long
+        by_cell.index_copy_(3, torch.from_numpy(cells), torch.from_numpy(parts[here]))
+
+
+def _cells(shape: Layout, corners: Index, cols: int) -> Iterator[tuple[tuple[slice, slice], Index]]:
+    """For every cell of a block: its part of [N, N] values, and the cell's number in the tile, [n]."""
+    for row in range(shape.cells):
+        for col in range(shape.cells):
+            here = (slice(row * CELL, (row + 1) * CELL), slice(col * CELL, (col + 1) * CELL))
+            yield here, (corners[:, 0] + row) * cols + corners[:, 1] + col
+
+
+def _along_both(matrix: NDArray[np.float64], parts: Float) -> Float:
+    """A matrix [N, N] along the first two axes of [N, N, C, n]; by torch, whose threads are under control."""
+    factor = torch.from_numpy(np.ascontiguousarray(matrix, parts.dtype))
+    side, columns = len(matrix), parts.shape[2] * parts.shape[3]
+    down = torch.mm(factor, torch.from_numpy(parts).view(side, side * columns))
+    return np.asarray(torch.matmul(factor, down.view(side, side, columns)).numpy().reshape(parts.shape))
+
+
+def turn_blocks(values: Float, bases: Float, size: int, *, back: bool = False) -> Float:
+    """Components of each ring along its basis's columns, or back: values [C, N * N, n], bases [R, C, C]."""
+    matrices = (bases if back else bases.transpose(0, 2, 1))[layout(size).ring]
+    turned: Float = np.matmul(matrices, np.ascontiguousarray(values.transpose(1, 0, 2)))
+    return turned.transpose(1, 0, 2)
+
+
+def live_rows(values: Float) -> tuple[Index, Index, Float]:
+    """Component and place of rows that are not all zero once rounded, [L], and their magnitudes, [L, n].
+
+    values : [C, N * N, n], in steps
+    """
+    by_place = values.transpose(1, 0, 2)
+    if not values.shape[2]:
+        peak = np.zeros(by_place.shape[:2], values.dtype)
+    else:
+        peak = np.maximum(by_place.max(2), -by_place.min(2))
+    place, component = np.nonzero(peak + ROUND >= 1)
+    return component, place, np.abs(by_place[place, component])
+
+
+@dataclass(frozen=True, eq=False)
+class _Pooled:
+    """One size of block, all over the tile: what deciding needs of it.
+
+    magnitudes : [units, C, n], sums of |symbols|, units = BANDS * ORIENTATIONS
+    error : [n], squared error in steps; counts : [units]
+    """
+
+    magnitudes: Float
+    error: Float
+    counts: Float
+
+
+def _pool(values: Float, shape: Layout) -> _Pooled:
+    """values [C, N * N, n], in steps."""
+    components, _, n = values.shape
+    component, place, magnitude = live_rows(values)
+    symbols = np.floor(magnitude + ROUND)
+    magnitude -= symbols
+    error = np.einsum("ln,ln->n", magnitude, magnitude)
+    dead = np.ones((values.shape[1], components, 1), values.dtype)
+    dead[place, component] = 0
+    by_place = values.transpose(1, 0, 2)
+    error += np.einsum("pcn,pcn->n", by_place, by_place * dead)
+    units = np.broadcast_to(
+        np.arange(BANDS * ORIENTATIONS).reshape(BANDS, 1, ORIENTATIONS), shape.counts.shape
+    )
+    group = np.repeat(units.ravel(), shape.counts.ravel())[place] * components + component
+    order = np.argsort(group, kind="stable")
+    used, begin = np.unique(group[order], return_index=True)
+    sums = np.zeros((BANDS * ORIENTATIONS * components, n), np.float32)
+    if used.size:
+        sums[used] = np.add.reduceat(symbols[order], begin, axis=0)
+    total = shape.counts.sum(1).astype(np.float32).ravel()
+    return _Pooled(sums.reshape(len(total), components, n), error, total)
+
+
+def _geometric_costs(mean: Float) -> tuple[Float, Float]:
+    """Bits of a symbol 0, and of each step away from it, of two-sided geometric symbols."""
+    m = mean + np.float32(1e-6)
+    theta = m / (1 + np.sqrt(1 + m * m))
+    return -np.log2((1 - theta) / (1 + theta)), -np.log2(theta)
+
+
+def choose(values: Mapping[int, Float], rows: int, cols: int, worth: float) -> Partition:
+    """The partition that needs the fewest bits, distortion counted in.
+
+    Parameters
+    ----------
+    values : by size, coefficients of all blocks that fit, in steps, [C, N * N, n]
+    rows, cols : cells; worth : bits that a squared error of one step is worth
+    """
+    pooled = {size: _pool(v, layout(size)) for size, v in values.items()}
+    shapes = {size: (rows // (size // CELL), cols // (size // CELL)) for size in SIZES}
+    taken = {size: np.ones(shapes[size], bool) for size in SIZES}
+    part = Partition(rows, cols, taken[64], taken[32])
+    for _ in range(ROUNDS):
+        costs = _spectrum_costs(pooled, taken)
+        cost = {size: _block_costs(p, costs, worth).reshape(shapes[size]) for size, p in pooled.items()}
+        part = _cheapest(cost, rows, cols)
+        taken = {64: part.large, 32: part.medium, 16: np.zeros(shapes[16], bool)}
+        taken[16][tuple(part.corners(16).T)] = True
+    return part
+
+
+def _spectrum_costs(pooled: Mapping[int, _Pooled], taken: Mapping[int, Bools]) -> tuple[Float, Float]:
+    """`_geometric_costs` of every unit and component, [units, C], by the blocks that are taken."""
+    units = BANDS * ORIENTATIONS
+    total, count = np.zeros((units, 1), np.float32), np.zeros((units, 1), np.float32)
+    for size, p in pooled.items():
+        weight = taken[size].ravel().astype(np.float32)
+        total = total + p.magnitudes @ weight
+        count = count + p.counts[:, None] * weight.sum()
+    return _geometric_costs((total + np.float32(_SMOOTH)) / (count + 1))
+
+
+def _block_costs(pooled: _Pooled, costs: tuple[Float, Float], worth: float) -> Float:
+    """Bits of each block, [n], its distortion counted in."""
+    zero, step = costs
+    bits = float((zero * pooled.counts[:, None]).sum())
+    steps = np.tensordot(step, pooled.magnitudes, 2)
+    return np.asarray(steps + worth * pooled.error + (bits + _FLAG_BITS), np.float32)
+
+
+def _cheapest(cost: Mapping[int, Float], rows: int, cols: int) -> Partition:
+    """Larger blocks wherever they cost less than the best of what they replace."""
+    medium = cost[32] < _fours(cost[16], cost[32].shape)
+    best = np.minimum(cost[32], _fours(cost[16], cost[32].shape))
+    large = cost[64] < _fours(best, cost[64].shape)
+    return Partition(rows, cols, large, medium & ~_spread(large, 2, medium.shape))
+
+
+def _fours(cost: Float, shape: tuple[int, ...]) -> Float:
+    """Sums over 2 x 2, [shape]."""
+    rows, cols = shape
+    return np.asarray(cost[: 2 * rows, : 2 * cols].reshape(rows, 2, cols, 2).sum((1, 3)))

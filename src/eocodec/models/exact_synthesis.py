@@ -1,0 +1,63 @@
+"""Synthesis in float64: what a base layer is made by where pixels have to be the same on every machine.
+
+Two machines differ by rounding errors of about 1e-9 DN here, not by what bfloat16 or float32 leave open. The
+caller rounds to integers and lists the values that lie too near to a half (`entropy/exact.py`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eocodec.entropy.coder import Latents
+from eocodec.models.weights import LoadedModel
+from eocodec.sensors import S2_L2A
+
+Float64 = NDArray[np.float64]
+
+
+class Synthesis(Protocol):
+    """What of a model is used here."""
+
+    def synthesis(self, y_hat: Tensor) -> Tensor:
+        """y_hat [B, M, h, w] -> x_hat [B, C, 16 h, 16 w] in network units, in the dtype of y_hat."""
+
+
+class ExactSynthesis:
+    """A model's synthesis in float64.
+
+    Parameters
+    ----------
+    network : a model with `synthesis`; its weights are copied
+    means, stds : [C], DN, of the bands
+    """
+
+    def __init__(self, network: nn.Module, means: Sequence[float], stds: Sequence[float]) -> None:
+        self._network = cast(Synthesis, copy.deepcopy(network).double())
+        self._means = np.asarray(means, np.float64)[:, None, None]
+        self._stds = np.asarray(stds, np.float64)[:, None, None]
+
+    def dn(self, y_hat: Float64) -> Float64:
+        """Dequantised latents [M, h, w] -> DN [C, 16 h, 16 w], neither rounded nor clipped."""
+        with torch.inference_mode():
+            x_hat: Float64 = self._network.synthesis(torch.from_numpy(y_hat)[None])[0].numpy()
+        return x_hat * self._stds + self._means
+
+
+@lru_cache(maxsize=4)
+def exact_synthesis(network: nn.Module) -> ExactSynthesis:
+    """`ExactSynthesis` of a model of Sentinel-2's bands, kept for the next tile."""
+    return ExactSynthesis(network, [band.mean for band in S2_L2A], [band.std for band in S2_L2A])
+
+
+def exact_image(model: LoadedModel, latents: Latents, rows: int, cols: int) -> Float64:
+    """DN of one timestep, [C, 16 rows, 16 cols], float64, from float64 latents; rows, cols: its blocks."""
+    y_hat = latents.dense(model.ring)
+    return exact_synthesis(model.network).dn(y_hat.reshape(-1, rows, cols))
