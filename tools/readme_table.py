@@ -25,8 +25,8 @@ from eocodec.bench.document import BENCHMARK_TABLES, tables
 from eocodec.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
-MODELS = ("tec-fp",)
-DESCRIPTIONS = {"tec-fp": "image codec, factorized prior"}
+MODELS = ("tec-elic", "tec-fp")  # the default model first
+DESCRIPTIONS = {"tec-elic": "image codec, context model", "tec-fp": "image codec, factorized prior"}
 MISSING = "not measured yet"
 TABLE_PSNR = (36.0, 40.0, 44.0)
 CLOUD_PSNR = 40.0
@@ -188,7 +188,7 @@ def exactness_figures(results: list[Results]) -> str:
 
 def window_table(results: list[Results]) -> str:
     """Requests and bytes of a window over HTTP; a row a file and window."""
-    found = results[0].window
+    found = next((r.window for r in results if r.window is not None), None)
     if found is None:
         return f"Windows over HTTP: {MISSING}."
     labels = {"tec": "`.tec`", "cog": "COG"}
@@ -235,23 +235,30 @@ def fill(text: str, name: str, content: str) -> str:
 def documents(root: Path = ROOT) -> dict[Path, str]:
     """Every document with figures, as it should read."""
     results = [load(model, root) for model in MODELS]
-    content = {
+    of_all = {**_content(results), **benchmark(root)}
+    shared = (root / "README.md", root / "docs" / "recipes" / "http.md", root / "docs" / "benchmark.md")
+    contents = dict.fromkeys(shared, of_all)
+    for result in results:
+        contents[root / "experiments" / result.model / "README.md"] = _content([result])
+    wanted: dict[Path, str] = {}
+    for path, content in contents.items():
+        if path.is_file():
+            text = path.read_text()
+            for name in re.findall(r"<!-- (\w+):begin -->", text):
+                text = fill(text, name, content[name])
+            wanted[path] = text
+    return wanted
+
+
+def _content(results: list[Results]) -> dict[str, str]:
+    """What goes between markers, by their name."""
+    return {
         "models": models_table(results),
         "figures": figures(results),
         "clouds": cloud_cost(results),
         "exactness": exactness_figures(results),
         "window": window_table(results),
-        **benchmark(root),
     }
-    wanted: dict[Path, str] = {}
-    paths = (root / "README.md", *(root / "experiments" / model / "README.md" for model in MODELS))
-    others = (root / "docs" / "recipes" / "http.md", root / "docs" / "benchmark.md")
-    for path in filter(Path.is_file, (*paths, *others)):
-        text = path.read_text()
-        for name in re.findall(r"<!-- (\w+):begin -->", text):
-            text = fill(text, name, content[name])
-        wanted[path] = text
-    return wanted
 
 
 def main(words: list[str]) -> int:

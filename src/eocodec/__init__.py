@@ -1,7 +1,7 @@
 """Learned compression for Earth-observation imagery.
 
 >>> import eocodec
->>> data = eocodec.encode(array, model="tec-fp", quality=50)    # array: [C, H, W] or [T, C, H, W] integers
+>>> data = eocodec.encode(array, model="tec-elic", quality=50)    # array: [C, H, W] or [T, C, H, W] integers
 >>> array_hat = eocodec.decode(data)
 
 Nothing here imports torch until the first array is encoded or decoded.

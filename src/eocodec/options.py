@@ -10,7 +10,7 @@ from eocodec.codestream.header import MAX_ERROR
 from eocodec.codestream.units_section import MAX_DN, MAX_SCALE, MIN_SCALE
 from eocodec.errors import InputError
 
-DEFAULT_MODEL = "tec-fp"
+DEFAULT_MODEL = "tec-elic"
 DEFAULT_QUALITY = 50.0
 
 

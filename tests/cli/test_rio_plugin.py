@@ -46,7 +46,7 @@ def test_there_and_back():
     write_stack("a.tif", pixels)
     assert run("encode", "a.tif", "a.tec", "--quality", 100).stdout.startswith("a.tec: ")
     assert run("validate", "a.tec").stdout == "a.tec: valid, 1 tiles\n"
-    assert "tec-fp" in run("info", "a.tec").stdout
+    assert "tec-elic" in run("info", "a.tec").stdout
     run("decode", "a.tec", "b.tif", "--quiet", "--no-progress")
     with rasterio.open("b.tif") as dataset:
         assert np.array_equal(dataset.read(), pixels)

@@ -1,4 +1,4 @@
-"""The specification of TEC-ELIC's stream, word for word: a second decoder, slow and with no code shared."""
+"""The stream of TEC-ELIC, decoded a second time: word for word after the specification, and slowly."""
 
 import numpy as np
 import pytest

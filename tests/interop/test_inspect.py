@@ -10,7 +10,7 @@ from eocodec.errors import BadMagic, RasterError
 from eocodec.interop.inspect import describe_file, validate_file
 from eocodec.interop.scene import ArraySource, SceneInfo
 from eocodec.interop.store import write_store
-from eocodec.options import EncodeOptions
+from eocodec.options import DEFAULT_MODEL, EncodeOptions
 from eocodec.sensors import S2_BAND_NAMES
 from interop_support import TRANSFORM, smooth_scene, standin_encode
 
@@ -56,7 +56,7 @@ def test_a_store_describes_itself(stored):
     assert found["shape"] == {"bands": 12, "rows": 40, "cols": 70}
     assert found["crs"] == "WGS 84 / UTM zone 33N"
     assert found["tiles"] == 6
-    assert found["settings"] == {"model": "tec-fp", "quality": 40, "nodata": 0}
+    assert found["settings"] == {"model": DEFAULT_MODEL, "quality": 40, "nodata": 0}
     assert found["fingerprint"] == b"standin!".hex()
     assert found["raw_bytes"] == 12 * 40 * 70 * 2
     assert found["ratio"] == found["raw_bytes"] / found["bytes"]

@@ -5,6 +5,7 @@ import pytest
 import zarr
 
 from eocodec.errors import BandError, InputError, ModelNotFound, OutputExists, UnitsError
+from eocodec.options import DEFAULT_MODEL
 from eocodec.sensors import S2_BAND_NAMES
 from interop_support import CRS, names_in, smooth_scene, write_stack
 
@@ -271,7 +272,7 @@ def test_scales_of_what_was_opened_as_stored(standin, target):
 
 def test_a_bound_on_the_error_reaches_the_codec():
     found = encoding(cube(), max_error=2)["dn"]["serializer"]["configuration"]
-    assert found == {"model": "tec-fp", "max_error": 2, "nodata": 0}
+    assert found == {"model": DEFAULT_MODEL, "max_error": 2, "nodata": 0}
     assert encoding(cube())["dn"]["serializer"]["configuration"]["quality"] == 50
 
 

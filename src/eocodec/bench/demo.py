@@ -70,7 +70,7 @@ def run_demo(
     out: Path,
     *,
     source: Path | None = None,
-    model: str = "tec-fp",
+    model: str = "tec-elic",
     quality: float = 50.0,
     encode: Callable[..., object] = encode_file,
     decode: Callable[[Path, Path], object] = decode_file,

@@ -127,7 +127,7 @@ def _scenes(root: Path) -> Iterator[tuple[str, Image]]:
 def run_exactness(
     images: Mapping[str, Image],
     *,
-    model: str = "tec-fp",
+    model: str = "tec-elic",
     qualities: Sequence[float] = QUALITIES,
     settings: Sequence[Setting] = SETTINGS,
     codec: tuple[Encode, Decode] | None = None,

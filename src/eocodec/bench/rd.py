@@ -28,7 +28,7 @@ Report = Callable[[str], None]
 class RdOptions:
     """What to run: model id, qualities, source of the classical points, imagery folder (None: found)."""
 
-    model: str = "tec-fp"
+    model: str = "tec-elic"
     qualities: tuple[float, ...] = QUALITIES
     classical: Classical = "recorded"
     data: Path | None = None

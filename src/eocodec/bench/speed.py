@@ -42,7 +42,7 @@ Report = Callable[[str], None]
 class SpeedOptions:
     """What to time: model, quality, threads, timed rounds, scene (None: a mosaic of `size` x `size`)."""
 
-    model: str = "tec-fp"
+    model: str = "tec-elic"
     quality: float = 50.0
     threads: int = 2
     runs: int = 5

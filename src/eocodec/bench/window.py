@@ -29,7 +29,7 @@ Report = Callable[[str], None]
 class WindowOptions:
     """What to read: model, quality and tile of the `.tec`, side of the window and of the scene in pixels."""
 
-    model: str = "tec-fp"
+    model: str = "tec-elic"
     quality: float = 50.0
     tile: int = 512
     window: int = 100

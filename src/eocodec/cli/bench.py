@@ -13,7 +13,7 @@ from eocodec.cli.common import progress_bar
 DEFAULT_OUT = "experiments"
 TABLE_WIDTH = 120
 LINE_EVERY = 25  # points, in a log file
-_MODEL = click.option("--model", default="tec-fp", show_default=True, help="Model id, or its weights file.")
+_MODEL = click.option("--model", default="tec-elic", show_default=True, help="Model id, or its weights file.")
 _DATA = click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),

@@ -24,7 +24,7 @@ import click
 @click.option(
     "--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True, help="Larger is better."
 )
-@click.option("--model", default="tec-fp", show_default=True, help="Model id.")
+@click.option("--model", default="tec-elic", show_default=True, help="Model id.")
 def demo(source: Path | None, out: Path, quality: float, model: str) -> None:
     """Compress a scene to .tec, restore it as GeoTIFF, print sizes, PSNR and seconds, and write a PNG with
     the original, the decoded scene and ten times the error side by side."""

@@ -54,7 +54,7 @@ class TecCodec(ArrayBytesCodec):
 
     is_fixed_size = False
 
-    model: str = "tec-fp"
+    model: str = "tec-elic"
     quality: float | None = None
     nodata: float | int | None = None
     scale: float | None = None
