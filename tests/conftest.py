@@ -1,6 +1,19 @@
 """The tiny model, made once a session. Fixtures import torch when they run, not when tests are collected."""
 
+import os
+
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_folder(tmp_path_factory):
+    """An empty folder of imported models: those of whoever runs the tests are none of their business."""
+    before = os.environ.get("EOCODEC_MODELS")
+    os.environ["EOCODEC_MODELS"] = str(tmp_path_factory.mktemp("models"))
+    yield
+    os.environ.pop("EOCODEC_MODELS")
+    if before is not None:
+        os.environ["EOCODEC_MODELS"] = before
 
 
 @pytest.fixture(scope="session")

@@ -26,13 +26,13 @@ RANKS = {
     "restoring": 4,
     "codec": 5,
     "search": 6,
-    "inpaint": 6,
+    "filling": 6,
     "interop": 7,
     "train": 8,
     "bench": 8,
     "cli": 9,
 }
-TOP_LEVEL = {"codec"}  # the package itself hands out `encode` and `decode`, at first use
+TOP_LEVEL = {"codec", "filling"}  # the package itself hands out `encode`, `decode`, `inpaint`, at first use
 
 
 def imported(path):

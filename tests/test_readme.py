@@ -17,6 +17,7 @@ from eocodec.bench.mosaic import write_scene
 from eocodec.cli.main import COMMANDS, cli
 from eocodec.models.fp import FpConfig
 from eocodec.train import config as train_config
+from eocodec.train.published_config import PublishedConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/*/README.md")])
@@ -143,16 +144,21 @@ def test_nothing_is_left_to_fill_in(path):
 
 
 def test_the_configuration_in_the_training_page_is_complete_and_has_the_defaults():
-    (text,) = (block for language, block in blocks("docs/training.md") if language == "toml")
+    text, _ = (block for language, block in blocks("docs/training.md") if language == "toml")
     values = train_config.tomllib.loads(text)
     found = train_config.parse_config(values).to_dict()
     wanted = train_config.TrainConfig(model_id="tec-fp").to_dict()
     assert found.pop("model") == {key: asdict(FpConfig())[key] for key in values["model"]}
     wanted.pop("model")
-    for section in ("run", "data", "loss", "optim"):
+    for section in ("run", "data", "loss", "optim", "context"):
         assert set(values[section]) == set(wanted[section]), section
     wanted["run"]["minutes"] = values["run"]["minutes"]  # no default: the user states it, or the steps
     assert found == wanted
+
+
+def test_so_is_the_configuration_of_the_published_models():
+    _, text = (block for language, block in blocks("docs/training.md") if language == "toml")
+    assert train_config.tomllib.loads(text) == PublishedConfig("published/tec-fp").to_dict()
 
 
 def test_ci_runs_what_the_readme_tells_people_to_run():

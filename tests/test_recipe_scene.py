@@ -1,39 +1,17 @@
 """The recipe on scenes does what it says: its lines run in their order, on a made-up product."""
 
 import json
-import re
-import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from click.testing import CliRunner
-from rasterio.rio.main import main_group
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from eocodec.cli.main import cli
+from recipe_support import follow, run
 from safe_support import STAMP, make_product
-
-RECIPE = Path(__file__).resolve().parents[1] / "docs" / "recipes" / "scene.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROGRAMS = {"eocodec": cli, "rio": main_group}
-
-
-def expanded(word):
-    """File names that a word with a star stands for, as the shell has it."""
-    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
-
-
-def run(line):
-    """Run a command's line in this process, which has the model loaded; returns what it prints."""
-    program, *words = shlex.split(line, comments=True)
-    arguments = [name for word in words for name in expanded(word)]
-    result = CliRunner().invoke(PROGRAMS[program], arguments)
-    assert result.exit_code == 0, f"{line}\n{result.output}"
-    return result.output
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +24,7 @@ def followed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         _, pixels = make_product(folder)
-        said = []
-        for kind, text in BLOCK.findall(RECIPE.read_text()):
-            if kind == "python":
-                exec(compile(text, RECIPE.name, "exec"), {"print": said.append})
-            else:
-                assert kind == "shell"
-                said += [run(line) for line in text.splitlines()]
-        yield pixels, said
+        yield pixels, follow("scene.md")
 
 
 def test_it_says_what_the_product_is(followed):

@@ -22,11 +22,18 @@ from eocodec.bench.base import LABELS, RatePoint
 from eocodec.bench.codecs import OURS_BOUNDED
 from eocodec.bench.curves import bits_at, by_codec_and_tile
 from eocodec.bench.document import BENCHMARK_TABLES, tables
+from eocodec.bench.speed import NAMES, OURS
 from eocodec.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("tec-elic", "tec-fp")  # the default model first
-DESCRIPTIONS = {"tec-elic": "image codec, context model", "tec-fp": "image codec, factorized prior"}
+DESCRIPTIONS = {
+    "tec-elic": "image codec, context model",
+    "tec-tt": "codec of time series",
+    "tec-fp": "image codec, factorized prior",
+}
+SETS = {"seasonal": "four seasons of a place", "dense": "clear dates some days apart"}
+SERIES_MODEL = "tec-tt"
 MISSING = "not measured yet"
 TABLE_PSNR = (36.0, 40.0, 44.0)
 CLOUD_PSNR = 40.0
@@ -48,13 +55,14 @@ class Results:
     speed: Json | None
     exactness: Json | None
     window: Json | None = None
+    series: Json | None = None
 
 
 def load(model: str, root: Path = ROOT) -> Results:
     """Card and results of a model, as far as they are there."""
     folder = root / "experiments" / model
     card = root / "src" / "eocodec" / "weights" / f"{model}.json"
-    names = ("rd.json", "speed.json", "exactness.json", "window.json")
+    names = ("rd.json", "speed.json", "exactness.json", "window.json", "series.json")
     paths = (card, *(folder / name for name in names))
     found = (json.loads(p.read_text()) if p.is_file() else None for p in paths)
     return Results(model, *found)
@@ -87,7 +95,8 @@ def _model_row(result: Results) -> tuple[str, ...]:
             f"{card['bytes'] / 1e6:.1f} MB",
         )
     licence = "Apache-2.0" if card is None else str(card.get("licence", "Apache-2.0"))
-    return (name, *sizes, _rates(result.rd), _speeds(result.speed), licence)
+    rates = _rates(result.rd) if result.series is None else _series_rates(result.series)
+    return (name, *sizes, rates, _speeds(result.speed), licence)
 
 
 def _rates(rd: Json | None) -> str:
@@ -95,6 +104,36 @@ def _rates(rd: Json | None) -> str:
         return MISSING
     curve = {e["psnr"]: e["bpppc"] for e in rd["summary"]["average_curves"][rd["meta"]["model"]]}
     return " / ".join(f"{curve[p]:.3f}" if p in curve else "-" for p in TABLE_PSNR)
+
+
+def _series_rates(series: Json) -> str:
+    """Of the seasonal series, date by date the same pixels as those of the image codecs."""
+    model, shapes = series["meta"]["model"], series["meta"]["sets"]["seasonal"]
+    chosen = [row for row in series["points"] if row["set"] == "seasonal"]
+    rows = [{k: v for k, v in row.items() if k != "set"} for row in chosen]
+    places = by_codec_and_tile(RatePoint(**row) for row in rows)[model]
+    samples = np.prod(next(iter(shapes.values())))
+    bits = np.stack([bits_at(points, np.array(TABLE_PSNR)) for points in places.values()])
+    means = bits.mean(0) / samples
+    return " / ".join("-" if np.isnan(mean) else f"{mean:.3f}" for mean in means) + " (series)"
+
+
+def series_figures(results: list[Results]) -> str:
+    """What the past is worth, in a sentence a set of series."""
+    found = next((r.series for r in results if r.series is not None), None)
+    if found is None:
+        return f"Series: {MISSING}."
+    parts = []
+    for name, entries in found["summary"].items():
+        against = ", ".join(
+            f"{_percent(e['mean_percent'])} against {LABELS.get(e['anchor'], e['anchor'])}"
+            for e in entries
+            if e["mean_percent"] is not None
+        )
+        shape = next(iter(found["meta"]["sets"][name].values()))
+        size = f"{len(found['meta']['sets'][name])} places, {shape[0]} dates, {shape[2]} x {shape[3]} pixels"
+        parts.append(f"{SETS[name]} ({size}): {against}")
+    return f"Bits of whole series at equal PSNR (BD-rate, 36 to 46 dB). {'; '.join(parts)}."
 
 
 def _speeds(speed: Json | None) -> str:
@@ -134,16 +173,20 @@ def speed_figures(speed: Json | None) -> str:
         ("whole_process", "process start included"),
     ):
         if contest in speed:
-            ours, theirs = speed[contest]["eocodec"], speed[contest]["openjpeg"]
-            figures = " and ".join(
-                f"{way} {ours[f'{way}_mpixel_per_s']:.2f} (OpenJPEG {theirs[f'{way}_mpixel_per_s']:.2f})"
-                for way in ("encode", "decode")
-            )
+            figures = " and ".join(_beside(speed[contest], way) for way in ("encode", "decode"))
             parts.append(f"{words}, {figures}")
     return (
         f"Speed in Mpixel/s of 12 bands, file in to file out, {meta['rows']} x {meta['cols']} pixels, "
         f"{meta['threads']} threads of {meta['processor']}: {'; '.join(parts)}."
     )
+
+
+def _beside(contest: Json, way: str) -> str:
+    """Our speed, and in brackets those of the others in the contest."""
+    key = f"{way}_mpixel_per_s"
+    names = [name for name in NAMES if name in contest and name != OURS]
+    others = ", ".join(f"{NAMES[name].partition(',')[0]} {contest[name][key]:.2f}" for name in names)
+    return f"{way} {contest[OURS][key]:.2f} ({others})"
 
 
 def figures(results: list[Results]) -> str:
@@ -234,7 +277,7 @@ def fill(text: str, name: str, content: str) -> str:
 
 def documents(root: Path = ROOT) -> dict[Path, str]:
     """Every document with figures, as it should read."""
-    results = [load(model, root) for model in MODELS]
+    results = [load(model, root) for model in (*MODELS[:1], SERIES_MODEL, *MODELS[1:])]
     of_all = {**_content(results), **benchmark(root)}
     shared = (root / "README.md", root / "docs" / "recipes" / "http.md", root / "docs" / "benchmark.md")
     contents = dict.fromkeys(shared, of_all)
@@ -258,6 +301,7 @@ def _content(results: list[Results]) -> dict[str, str]:
         "clouds": cloud_cost(results),
         "exactness": exactness_figures(results),
         "window": window_table(results),
+        "series": series_figures(results),
     }
 
 

@@ -16,8 +16,9 @@ from eocodec._version import __version__
 
 if TYPE_CHECKING:
     from eocodec.codec import decode, encode
+    from eocodec.filling import inpaint
 
-__all__ = ["__version__", "decode", "encode", "errors"]
+__all__ = ["__version__", "decode", "encode", "errors", "inpaint"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from eocodec import codec
 
         return getattr(codec, name)
+    if name == "inpaint":
+        from eocodec import filling
+
+        return filling.inpaint
     raise AttributeError(f"module 'eocodec' has no attribute {name!r}")

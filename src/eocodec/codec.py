@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 
 from eocodec import codestream
 from eocodec.codestream import DTYPE_CODES, QUALITY_STEPS, Header, Section, SectionType
+from eocodec.codestream.model_section import pack_model, unpack_model
 from eocodec.codestream.units_section import MAX_DN, Units, pack_units
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.coder import CodedFrame
+from eocodec.entropy.coder import CodedFrame, decode_all, encode_all
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
 from eocodec.errors import BandError, BoundError, InputError, MalformedHeader, UnitsError
 from eocodec.models import registry
-from eocodec.models.exact_synthesis import exact_image
 from eocodec.models.fp import STRIDE
-from eocodec.models.fp_inference import Reconstruction
-from eocodec.models.weights import LoadedModel, load_fingerprint
-from eocodec.nn.precision import inference_dtype
+from eocodec.models.model import Model, Strips
+from eocodec.models.weights import load_fingerprint, load_stated
 from eocodec.nn.threads import map_tiles
 from eocodec.options import DEFAULT_MODEL, EncodeOptions
 from eocodec.raster.fill import smooth_fill
@@ -34,12 +33,9 @@ from eocodec.raster.masks import encode_mask, valid_mask
 from eocodec.raster.tiles import pad_to_multiple, padded_size
 from eocodec.raster.units import looks_like_reflectance
 from eocodec.residual.stream import add_residual, decode_bounded, has_base
-from eocodec.restoring import Restorer
-from eocodec.sensors import S2_L2A, SATURATED_DN
+from eocodec.restoring import Restorer, units_of
+from eocodec.sensors import SATURATED_DN
 from eocodec.types import AnyArray, BoolArray
-
-MEANS = [band.mean for band in S2_L2A]
-CPU = torch.device("cpu")
 
 Float = NDArray[np.float32]
 
@@ -135,12 +131,20 @@ def decode(data: bytes) -> AnyArray:
 def decode_batch(datas: Sequence[bytes]) -> list[AnyArray]:
     """`decode` of several codestreams, side by side on the threads that torch has."""
     streams = [codestream.read(data) for data in datas]
-    for fingerprint in {stream.header.fingerprint for stream in streams if has_base(stream)}:
-        load_fingerprint(fingerprint)  # before threads want it
+    for stream in streams:  # before threads want them
+        _load(stream)
     # Made here, not by the threads: those are new to every call, and so would be all of their memory.
     outs = [np.empty(stream.header.shape, stream.header.dtype) for stream in streams]
     map_tiles(_decode_into, list(zip(streams, outs, strict=True)))
     return [o[0] if s.header.axes == 3 else o for s, o in zip(streams, outs, strict=True)]
+
+
+def _load(stream: codestream.Codestream) -> None:
+    """Load the model that decodes a codestream, if it takes one; `ModelNotFound` says what to fetch."""
+    section = stream.sections.get(SectionType.MODEL)
+    stated = None if section is None else unpack_model(section)
+    if has_base(stream):
+        load_stated(stream.header.fingerprint, stated)
 
 
 # --- encoder ------------------------------------------------------------------------------------------------
@@ -164,8 +168,7 @@ def _analyse(tile: Prepared) -> Analysed:
     model = load_fingerprint(tile.header.fingerprint)
     t, _, rows, cols = tile.dn.shape
     with torch.inference_mode():
-        inference = model.inference(inference_dtype(CPU))
-        y = np.stack([inference.analysis(torch.from_numpy(frame)).numpy() for frame in tile.dn])
+        y = np.stack([model.analysis(torch.from_numpy(frame)).numpy() for frame in tile.dn])
     return Analysed(y.reshape(t, -1, rows // STRIDE, cols // STRIDE), tile.header, tile.sections)
 
 
@@ -189,10 +192,13 @@ def prepare(
     units = Units(options.scale, options.offset)
     if not units.plain:
         sections.append(Section(SectionType.UNITS, pack_units(units)))
+    if card.imported:
+        sections.append(Section(SectionType.MODEL, pack_model(card.id)))
     dn = units.to_dn(tile)
     _check_range(dn, usable, tile.dtype)
     if not usable.all():
-        dn = np.stack([smooth_fill(f, m, constant=MEANS) for f, m in zip(dn, usable, strict=True)])
+        means = [band.mean for band in card.band_table]
+        dn = np.stack([smooth_fill(f, m, constant=means) for f, m in zip(dn, usable, strict=True)])
     dn, _ = pad_to_multiple(dn, STRIDE)
     header = Header(card.fingerprint, shape, tile.dtype.name, 0, nodata=nodata, axes=array.ndim)
     return Prepared(np.ascontiguousarray(dn, np.float32), header, tuple(sections))
@@ -206,10 +212,12 @@ def _without_pixels(tile: Prepared) -> bytes:
 def finish(tile: Analysed, quality: float) -> bytes:
     """Quantise, code and write one analysed tile at a quality, 0 to 100."""
     model = load_fingerprint(tile.header.fingerprint)
+    if model.card.quality not in (None, quality):
+        raise InputError(f"{model.card.id} has one rate; quality {quality:g} is none of it, leave it out")
     quality_steps = round(quality * QUALITY_STEPS)
     lmbda = model.lmbda(quality_steps)
     encoder, edges = SymbolEncoder(), EdgeWriter()
-    frames = [model.coder.encode(y, encoder, edges, quality_steps, lmbda) for y in tile.y]
+    frames = encode_all(model.coder, tile.y, encoder, edges, quality_steps, lmbda)
     header = replace(tile.header, quality_steps=quality_steps, symbols_crc=model.coder.crc(frames))
     stream, escapes = encoder.finish()
     coded = [
@@ -310,7 +318,7 @@ def _decode_into(job: tuple[codestream.Codestream, AnyArray]) -> None:
                 restorer.put(out[t], strip.numpy(), t, top)
 
 
-def decode_frames(stream: codestream.Codestream, model: LoadedModel) -> list[CodedFrame]:
+def decode_frames(stream: codestream.Codestream, model: Model) -> list[CodedFrame]:
     """What is coded of each timestep, checked against its CRC."""
     _check_bands(stream.header, model)
     rows, cols = _blocks(stream.header)
@@ -320,7 +328,7 @@ def decode_frames(stream: codestream.Codestream, model: LoadedModel) -> list[Cod
     edges = EdgeReader(sections.get(SectionType.EDGES, b""))
     decoder = SymbolDecoder(sections.get(SectionType.SYMBOLS, b""), sections.get(SectionType.ESCAPES, b""))
     steps = stream.header.quality_steps
-    frames = [model.coder.decode(decoder, edges, rows, cols, steps) for _ in range(timesteps)]
+    frames = decode_all(model.coder, decoder, edges, timesteps, rows, cols, steps)
     edges.finish()
     decoder.finish()
     codestream.check_symbols_crc(stream.header, model.coder.crc(frames))
@@ -333,21 +341,17 @@ def _blocks(header: Header) -> tuple[int, int]:
     return rows, cols
 
 
-def _check_bands(header: Header, model: LoadedModel) -> None:
+def _check_bands(header: Header, model: Model) -> None:
     """Raise `MalformedHeader` unless the tile has the bands that its model codes (R36)."""
     found, expected = header.shape[1], len(model.card.bands)
     if found != expected:
         raise MalformedHeader(f"bands: found {found}, the model codes {expected} (R36)")
 
 
-def _synthesise(frame: CodedFrame, header: Header, model: LoadedModel) -> Reconstruction:
+def _synthesise(frame: CodedFrame, header: Header, model: Model) -> Strips:
     """The padded image of one timestep, to be asked for its strips."""
     latents = model.coder.latents(frame, header.quality_steps, np.float32)
-    values, channels, bases = (
-        torch.from_numpy(np.ascontiguousarray(a)) for a in (latents.values, latents.channels, latents.bases)
-    )
-    inference = model.inference(inference_dtype(CPU))
-    return inference.synthesis(values, channels, bases, *_blocks(header))
+    return model.synthesis(latents, *_blocks(header))
 
 
 # --- bounded error ------------------------------------------------------------------------------------------
@@ -376,10 +380,10 @@ def _base_layer(stream: codestream.Codestream, edges: EdgeWriter | EdgeReader) -
     """What the symbols stand for, in units of the array, [T, C, H, W]: the same on every machine."""
     header = stream.header
     model = load_fingerprint(header.fingerprint)
-    offset = Restorer.of(stream).units.offset
+    offset = units_of(stream).offset
     rows, cols = header.shape[2:]
     images = (
-        exact_image(model, model.coder.latents(frame, header.quality_steps, np.float64), *_blocks(header))
+        model.exact_image(model.coder.latents(frame, header.quality_steps, np.float64), *_blocks(header))
         for frame in decode_frames(stream, model)
     )
     return np.stack([edges.resolve(image[:, :rows, :cols] - offset) for image in images])

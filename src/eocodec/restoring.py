@@ -14,6 +14,12 @@ from eocodec.sensors import SATURATED_DN
 from eocodec.types import AnyArray, BoolArray, FloatArray, IntArray
 
 
+def units_of(stream: Codestream) -> Units:
+    """The units that a codestream states; errors of `unpack_units`."""
+    section = stream.sections.get(SectionType.UNITS)
+    return Units() if section is None else unpack_units(section)
+
+
 @dataclass(frozen=True)
 class Restorer:
     """What a codestream says of a tile beside its pixels; mask, saturated: [T, C, H, W], or None."""
@@ -27,12 +33,11 @@ class Restorer:
     def of(cls, stream: Codestream) -> Restorer:
         """Read the sections; errors of `decode_mask` and `unpack_units`."""
         header, sections = stream.header, stream.sections
-        units = unpack_units(sections[SectionType.UNITS]) if SectionType.UNITS in sections else Units()
         masks = [
             decode_mask(sections[kind], header.shape) if kind in sections else None
             for kind in (SectionType.MASK, SectionType.SATURATED)
         ]
-        return cls(header, units, masks[0], None if masks[1] is None else ~masks[1])
+        return cls(header, units_of(stream), masks[0], None if masks[1] is None else ~masks[1])
 
     @property
     def coded(self) -> BoolArray:

@@ -11,6 +11,7 @@ import numpy as np
 from eocodec.codec import Analysed, analyse, decode_batch, finish
 from eocodec.errors import InputError
 from eocodec.metrics import mse_to_psnr, squared_errors
+from eocodec.models import registry
 from eocodec.options import EncodeOptions
 from eocodec.raster.masks import valid_mask
 from eocodec.types import AnyArray
@@ -85,6 +86,8 @@ def search_quality(
     The best of at most `MAX_ENCODES` encodes; `reached` tells whether it is within tolerance (a target beyond
     what the model can do ends at quality 0 or 100).
     """
+    if registry.by_id(options.model).quality is not None:
+        raise InputError(f"{options.model} has one rate, so there is nothing to search; leave the target out")
     if sum(target is not None for target in (psnr, ratio, bpppc)) != 1:
         raise InputError("state exactly one of psnr, ratio and bpppc")
     if bpppc is None and ratio is not None:

@@ -1,4 +1,6 @@
+import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -102,3 +104,27 @@ def test_recorded_points_are_reproduced(real_data, make, settings, tile):
         found = measure(codec, image, path.stem, setting)
         assert found.bits == pytest.approx(expected.bits, rel=0.05)
         assert found.psnr == pytest.approx(expected.psnr, abs=0.1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="no real-time priorities here")
+def test_no_thread_keeps_real_time_priority():
+    ready, done = threading.Event(), threading.Event()
+
+    def wait():
+        ready.set()
+        done.wait(10)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    ready.wait(10)
+    number = thread.native_id
+    try:
+        os.sched_setscheduler(number, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        done.set()
+        pytest.skip("this user may not give real-time priority")
+    classical._at_ordinary_priority()
+    found = os.sched_getscheduler(number)
+    done.set()
+    thread.join()
+    assert found == os.SCHED_OTHER

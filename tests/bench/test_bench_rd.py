@@ -7,8 +7,10 @@ from click.testing import CliRunner
 from eocodec.bench import rd
 from eocodec.bench.base import LearnedCodec, RatePoint, measure
 from eocodec.bench.demo_scene import demo_scene
+from eocodec.bench.distortions import FIGURES, at_rates
 from eocodec.bench.provenance import write_json
 from eocodec.errors import InputError
+from eocodec.metrics import sam, ssim
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,38 @@ def test_tables_hold_the_figures(result):
     assert len(header) == len(rows[0]) == len(rd.TABLE_PSNR) + 1
     at_40 = header.index("40 dB")
     assert [row[at_40] for row in rows[1:]] == ["2.000", "0.500"]
+
+
+def test_every_metric_of_every_point_and_at_equal_rates(made_up_data):
+    codec = LearnedCodec("fake", (10.0, 50.0, 100.0), fake_encode, fake_decode)
+    found = rd.run_rd(rd.RdOptions(model="fake", data=made_up_data, every_metric=True), codec)
+    rows = [row for row in found["points"] if row["codec"] == "fake"]
+    image = rd.load_tile(rd.dev_tiles(made_up_data)[0])
+    decoded = fake_decode(fake_encode(image, quality=50.0))
+    row = next(row for row in rows if row["tile"] == "tile_1" and row["setting"] == 50.0)
+    assert row["more"]["sam"] == pytest.approx(sam(image, decoded), abs=1e-5)
+    assert row["more"]["ssim"] == pytest.approx(ssim(image, decoded), abs=1e-6)
+    assert row["more"]["ndvi_error"] is not None
+    assert len(row["more"]["bands"]) == 12
+    assert all("more" not in row for row in found["points"] if row["codec"] == "j2k")  # recorded: PSNR alone
+    header, lines = rd.rate_rows(found)
+    assert all(len(line) == len(header) for line in lines)
+    assert list(found["summary"]["at_rate"]) == ["fake"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_figures_at_a_rate_lie_between_those_of_the_points():
+    bands = [40.0, 41.0]
+    low = {**dict.fromkeys(FIGURES, 1.0), "bands": bands, "bpppc": 0.1}
+    high = {**dict.fromkeys(FIGURES, 3.0), "bands": bands, "bpppc": 0.4}
+    short = [high, {**low, "bpppc": 0.3}]
+    found = at_rates(
+        {"x": {"a": [high, low], "b": short}, "y": {"a": [high, low], "b": [high, low]}}, (0.05, 0.2)
+    )
+    assert list(found["x"]) == list(found["y"]) == ["0.2"]
+    assert found["x"]["0.2"]["ssim"] == pytest.approx(2.0)
+    assert found["y"]["0.2"]["n_tiles"] == 1  # x does not reach the rate in b
+    assert found["x"]["0.2"]["bands"] == [40.0, 41.0]
 
 
 def test_a_codec_that_returns_another_shape_is_refused():

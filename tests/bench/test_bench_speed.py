@@ -72,7 +72,7 @@ def test_openjpeg_is_tuned_to_our_psnr_and_both_are_reported(scene_path, tmp_pat
     ours = Contestant(speed.OURS, encode, fake_decode_file, ".tec")
     monkeypatch.setattr(speed, "_ours_warm", lambda options: ours)
     monkeypatch.setattr(speed, "_ours_process", lambda options: ours)
-    options = speed.SpeedOptions(model="fake", quality=40.0, threads=1, runs=1, input=scene_path)
+    options = speed.SpeedOptions(model="fake", quality=40.0, threads=1, runs=1, input=scene_path, video=False)
     result = speed.run_speed(options)
     files = result["files"]
     assert files["openjpeg"]["psnr"] == pytest.approx(files["eocodec"]["psnr"], abs=0.3)
@@ -84,6 +84,40 @@ def test_openjpeg_is_tuned_to_our_psnr_and_both_are_reported(scene_path, tmp_pat
     assert result["meta"]["rows"] == 128
     assert len(speed.table_rows(result)[1]) == 4
     json.dumps(result, allow_nan=False)
+
+
+@pytest.mark.parametrize(("whole", "tolerance"), [(False, speed.PSNR_TOLERANCE), (True, 0.35)])
+def test_a_setting_is_found_for_a_psnr(whole, tolerance):
+    tried = []
+
+    def quality_of(setting):
+        tried.append(setting)
+        return 62 - 0.6 * setting - 0.004 * setting**2
+
+    found = speed.matching(quality_of, 45.0, 10.0, -0.9, whole=whole)
+    assert found in tried
+    assert quality_of(found) == pytest.approx(45, abs=tolerance)
+    assert len(tried) <= speed.TRIES + 1
+    assert not whole or all(setting == int(setting) for setting in tried)
+
+
+def test_video_encoders_take_part_in_the_warm_process(scene_path, monkeypatch):
+    pytest.importorskip("av")
+    pytest.importorskip("imagecodecs")
+    pytest.importorskip("torch")
+    ours = Contestant(
+        speed.OURS, lambda s, t: fake_encode_file(s, t, model="fake", quality=40.0), fake_decode_file
+    )
+    monkeypatch.setattr(speed, "_ours_warm", lambda options: ours)
+    options = speed.SpeedOptions(model="x/fake.safetensors", threads=1, runs=1, input=scene_path)
+    result = speed.run_speed(options)
+    assert "whole_process" not in result
+    for name in ("x265", "av1"):
+        assert result["files"][name]["psnr"] == pytest.approx(result["files"]["eocodec"]["psnr"], abs=0.8)
+        assert result["warm_process"][f"ratio_ours_over_{name}"]["encode"] > 0
+        assert name in result["meta"]["settings"]
+    header, rows = speed.table_rows(result)
+    assert all(len(row) == len(header) == 5 for row in rows)
 
 
 def test_scenes_of_other_bands_are_refused(tmp_path):

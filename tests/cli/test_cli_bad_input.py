@@ -62,8 +62,13 @@ def test_file_without_permission():
 
 
 def test_wrong_number_of_bands():
+    write_stack("rgb.tif", smooth_scene(20, 20, 3), ["red", "green", "blue"])
+    mentions(refused("encode", "rgb.tif", "a.tec"), "has 3 bands", "takes 12", "--bands", "folder")
+
+
+def test_missing_bands_need_a_value_to_stand_for_them():
     write_stack("rgb.tif", smooth_scene(20, 20, 3), ["B04", "B03", "B02"])
-    mentions(refused("encode", "rgb.tif", "a.tec"), "has 3 bands", "takes 12", "folder")
+    mentions(refused("encode", "rgb.tif", "a.tec"), "bands are missing", "--nodata 0")
 
 
 def test_unknown_band_order():

@@ -71,8 +71,8 @@ def test_models(monkeypatch, tmp_path):
     card = registry.ModelCard("tec-x", "tec-fp", tmp_path, bytes(range(8)), details)
     monkeypatch.setattr(registry, "installed", lambda: (card,))
     header, row = run("models").output.splitlines()
-    assert header.split() == ["id", "parameters", "bands", "fingerprint"]
-    assert row.split() == ["tec-x", "1234", "2", "0001020304050607"]
+    assert header.split() == ["id", "parameters", "bands", "fingerprint", "source"]
+    assert row.split() == ["tec-x", "1234", "2", "0001020304050607", "package"]
     assert json.loads(run("models", "--json").output) == [details]
 
 
@@ -86,13 +86,3 @@ def test_the_group_lists_them_and_knows_no_others():
     output = run("--help").output
     assert all(f"\n  {name} " in output for name in COMMANDS)
     assert "No such command" in run("compress", code=2).stderr
-
-
-def test_train_passes_its_arguments_on(monkeypatch, tmp_path):
-    import sys
-    import types
-
-    loop = types.ModuleType("eocodec.train.loop")
-    loop.run = lambda config, out: (config, out)
-    monkeypatch.setitem(sys.modules, "eocodec.train.loop", loop)
-    assert "('c.toml', 'runs/x')" in run("train", "c.toml", "--out", "runs/x").output

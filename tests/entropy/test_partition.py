@@ -95,7 +95,7 @@ def choice(image, step=1.0, worth=0.5):
     rows, cols = image.shape[1] // 16, image.shape[2] // 16
     u = (block_dct(image, 16) / step).astype(np.float32)
     values = {size: to_blocks(u, size, every_corner(size, rows, cols)) for size in SIZES}
-    return choose(values, rows, cols, worth)
+    return choose(values, rows, cols, worth)[0]
 
 
 def test_smooth_images_get_large_blocks():

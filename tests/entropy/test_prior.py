@@ -10,6 +10,7 @@ from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.entropy.axes import entry_count
 from eocodec.entropy.family import SCALES, SHAPES
+from eocodec.entropy.levels import at_quality
 from eocodec.entropy.prior import DEAD, MAX_DELTA, MAX_SHIFT, Axes
 from eocodec.errors import MalformedSection
 from eocodec.train.fitting import flat_prior
@@ -158,7 +159,7 @@ def forge(prior, *, counts=None, entries=None, shift=0, deltas=None, shapes=None
     encoder.encode(deltas, default // 6, prior.delta_tables)
     encoder.encode(shapes, default_shape[live], prior.shape_tables)
     offsets = np.zeros(BANDS, np.int32) if offsets is None else np.array(offsets)
-    encoder.encode(offsets, 5 * SCALES + prior._interpolated(prior.offset_scale, 5000), prior.family)
+    encoder.encode(offsets, 5 * SCALES + at_quality(prior.offset_scale, 5000), prior.family)
     table = np.clip(shapes * SCALES + (default + deltas)[live], 0, prior.family.count - 1)
     encoder.encode_channels(np.full((len(live), POSITIONS), latent), table, prior.family)
     return prior.decode(SymbolDecoder(*encoder.finish()), POSITIONS, 5000)

@@ -1,5 +1,6 @@
 """The published TEC-ELIC: its parameter set, and coding that other machines can decode."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from eocodec.models.elic_published_coding import ElicCoder
 LISTED = Path(__file__).parent / "published_elic.txt"
 PARAMETERS = {(128, 192): 16_508_524, (192, 320): 33_879_180}
 N, M = 16, 144
+STEPS = 5000  # of the quality, to which these models pay no heed
 
 
 def published_state(column):
@@ -91,32 +93,48 @@ def predicted_latents(model, rows, cols):
             given = hyper.parameters_of(torch.round(hyper.h_a(y) - medians) + medians, rows, cols)
             for part in model.latent_codec.y.slices():
                 for now in (anchor, ~anchor):
-                    _, means, scales = model._two_passes(y, given)
+                    _, means, scales = model.two_passes(y, given)
                     drawn = means + scales.clamp_min(0.11) * draw
                     y[:, part] = torch.where(now, drawn[:, part], y[:, part])
     return y
 
 
+@dataclass(frozen=True)
+class Coded:
+    """What is coded of several tiles: z and y as in `ElicSymbols`, y_hat [tiles, M, h, w]."""
+
+    z: np.ndarray
+    y: np.ndarray
+    y_hat: torch.Tensor
+
+
+def gather(coder, frames, rows, cols):
+    y_hat = [coder.latents(frame, STEPS, np.float32).reshape(-1, rows, cols) for frame in frames]
+    together = [np.stack([getattr(frame, part) for frame in frames]) for part in "zy"]
+    return Coded(*together, torch.from_numpy(np.stack(y_hat)))
+
+
 def encode(coder, y, writer=EdgeWriter):
-    """(symbols, [(stream, escapes, edges, crc)])"""
-    encoders, edges = [SymbolEncoder() for _ in y], [writer() for _ in y]
-    symbols = coder.encode_latents(y, encoders, edges)
-    tiles = [
-        (*encoder.finish(), edge.finish(), symbols.crc(tile))
-        for tile, (encoder, edge) in enumerate(zip(encoders, edges, strict=True))
-    ]
-    return symbols, tiles
+    """(coded, [(stream, escapes, edges, crc)])"""
+    frames, tiles = [], []
+    for latents_of_tile in y.numpy():
+        encoder, edges = SymbolEncoder(), writer()
+        frames.append(coder.encode(latents_of_tile, encoder, edges, STEPS, 0.0))
+        tiles.append((*encoder.finish(), edges.finish(), coder.crc(frames[-1:])))
+    return gather(coder, frames, *y.shape[2:]), tiles
 
 
 def decode(coder, tiles, rows, cols, reader=EdgeReader):
     """As a codec would: streams and edges used up, CRC compared."""
-    decoders, edges = [SymbolDecoder(*tile[:2]) for tile in tiles], [reader(tile[2]) for tile in tiles]
-    symbols = coder.decode_latents(decoders, edges, rows, cols)
-    for part in (*decoders, *edges):
-        part.finish()
-    if any(symbols.crc(tile) != stored[3] for tile, stored in enumerate(tiles)):
-        raise ChecksumMismatch("symbols")
-    return symbols
+    frames = []
+    for stream, escapes, listed, crc in tiles:
+        decoder, edges = SymbolDecoder(stream, escapes), reader(listed)
+        frames.append(coder.decode(decoder, edges, rows, cols, STEPS))
+        decoder.finish()
+        edges.finish()
+        if coder.crc(frames[-1:]) != crc:
+            raise ChecksumMismatch("symbols")
+    return gather(coder, frames, rows, cols)
 
 
 def test_shapes_of_the_transforms(model):
@@ -139,12 +157,12 @@ def test_a_group_sees_what_is_decoded_before_it_and_nothing_else(model):
     hyper = torch.zeros(1, 2 * M, 6, 6)
     parts, anchor = model.latent_codec.y.slices(), is_anchor(6, 6)
     with torch.no_grad():
-        _, means, _ = model._two_passes(y, hyper)
+        _, means, _ = model.two_passes(y, hyper)
         for k, part in enumerate(parts):
             changed = y.clone()
             changed[:, part.start, 2, 3] += 9  # not an anchor
             changed[:, part.start, 3, 3] += 9  # an anchor
-            moved = model._two_passes(changed, hyper)[1] != means
+            moved = model.two_passes(changed, hyper)[1] != means
             assert not moved[:, : part.start].any()
             assert not moved[:, part][..., anchor].any()
             assert moved[:, part][..., ~anchor].any()
@@ -170,7 +188,7 @@ def test_any_size_decodes(model, coder, rows, cols):
     decoded = decode(coder, tiles, rows, cols)
     assert np.array_equal(decoded.y, symbols.y)
     assert np.array_equal(decoded.z, symbols.z)
-    assert (decoded.y_hat() - y).abs().max() <= 0.5 + 1e-5
+    assert (decoded.y_hat - y).abs().max() <= 0.5 + 1e-5
 
 
 def test_coded_bits_are_the_estimated_ones(model, coder, monkeypatch):
@@ -187,21 +205,21 @@ def test_coded_bits_are_the_estimated_ones(model, coder, monkeypatch):
     assert same[0, :16, is_anchor(10, 9)].mean() > 0.98  # all but symbols at a half, which later means follow
 
 
-def test_decoding_does_not_depend_on_threads_kernels_and_batch(model, coder):
-    y = latents(model, 6, 5, batch=5)
+def test_decoding_does_not_depend_on_threads_and_kernels(model, coder):
+    y = latents(model, 6, 5, batch=3)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         symbols, tiles = encode(coder, y)
         torch.set_num_threads(1)
-        alone = [decode(coder, [tile], 6, 5) for tile in reversed(tiles)]
+        alone = decode(coder, tiles, 6, 5)
         torch.backends.mkldnn.enabled = False
         plain = decode(ElicCoder(model), tiles, 6, 5)
     finally:
         torch.backends.mkldnn.enabled = True
         torch.set_num_threads(threads)
     assert np.array_equal(plain.y, symbols.y)
-    assert np.array_equal(np.concatenate([one.y for one in reversed(alone)]), symbols.y)
+    assert np.array_equal(alone.y, symbols.y)
 
 
 # --- noise --------------------------------------------------------------------------------------------------

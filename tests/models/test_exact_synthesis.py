@@ -50,7 +50,7 @@ def test_nothing_is_rounded_to_float32_on_the_way(loaded):
 
 def test_any_network_with_a_synthesis():
     class Doubling(torch.nn.Module):
-        def synthesis(self, y_hat):
+        def synthesis(self, y_hat, quality=None):
             return 2 * y_hat
 
     dn = ExactSynthesis(Doubling(), [10.0, 20.0], [1.0, 3.0]).dn(np.ones((2, 1, 1)))

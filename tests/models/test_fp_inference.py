@@ -19,7 +19,9 @@ CONFIGS = {
     "other depths": FpConfig(
         quarter=16, eighth=8, sixteenth=8, bent=17, levels=2, analysis_blocks=(0, 2), synthesis_blocks=(1, 0)
     ),
+    "told the quality": FpConfig(quarter=16, eighth=16, sixteenth=24, bent=60, levels=2, rates=3),
 }
+QUALITY = 0.8
 
 
 def network(config):
@@ -85,8 +87,9 @@ def test_synthesis_is_the_network_s(name, size, dtype):
     y_hat = turn_back(z.view(1, 3072, rows, cols), bases[None], net.block_transform.ring)
     with torch.inference_mode():
         with inference_autocast(torch.device("cpu")):
-            expected = net.synthesis(y_hat)[0]
-        found = joined(Inference(net, MEANS, STDS, dtype).synthesis(z[live], live, bases, rows, cols))
+            expected = net.synthesis(y_hat, torch.tensor([QUALITY]))[0]
+        inference = Inference(net, MEANS, STDS, dtype)
+        found = joined(inference.synthesis(z[live], live, bases, rows, cols, QUALITY))
         linear = net.block_transform.synthesis(y_hat)[0]
     assert (found - expected).abs().max() < TOLERANCE[dtype]
     assert (linear - expected).abs().max() > 4 * TOLERANCE[dtype]

@@ -5,7 +5,7 @@ import torch
 
 from eocodec.errors import ConfigError
 from eocodec.sensors import S2_L2A
-from eocodec.train.config import LossConfig, OptimConfig, load_config, parse_config
+from eocodec.train.config import LossConfig, OptimConfig, load_config, parse_config, read_values
 from eocodec.train.losses import band_weights, lambda_at, lambda_ladder, mean_psnr, rate_distortion
 from eocodec.train.optim import Muon, build, orthogonalise, parameter_groups, rate_factor, set_rates
 
@@ -51,6 +51,28 @@ def test_files(tmp_path):
         load_config(path)
     with pytest.raises(ConfigError, match="cannot read"):
         load_config(tmp_path / "missing.toml")
+
+
+def test_values_that_a_caller_replaces(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('model_id = "tec-fp"\n[run]\nsteps = 3\n')
+    given = [
+        "run.steps=7",
+        "data.root=/some/where",
+        "model.blocks=[1, 2]",
+        'model_id="tec-elic"',
+        "run.bf16 = false",
+    ]
+    assert read_values(path, given) == {
+        "model_id": "tec-elic",
+        "run": {"steps": 7, "bf16": False},
+        "data": {"root": "/some/where"},
+        "model": {"blocks": [1, 2]},
+    }
+    assert load_config(path, ["run.steps=7"]).run.steps == 7
+    for wrong, words in (("steps", "of the form"), ("=3", "of the form"), ("model_id.x=3", "no section")):
+        with pytest.raises(ConfigError, match=words):
+            read_values(path, [wrong])
 
 
 def test_lambda_ladder_is_geometric():

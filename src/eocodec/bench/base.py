@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eocodec.coding.varint import read_varint, write_varint
 from eocodec.errors import InputError
+from eocodec.sensors import S2_BAND_NAMES
 from eocodec.types import AnyArray
 
 PSNR_PEAK = 10_000.0  # DN of reflectance 1, the peak that all figures of this project state
@@ -117,17 +118,24 @@ class PlaneCodec(BenchCodec):
 
 @dataclass(frozen=True)
 class RatePoint:
-    """One measured point: bits charged, and PSNR [dB, peak 10 000, all bands together]."""
+    """One measured point: bits charged, and PSNR [dB, peak 10 000, all bands together].
+
+    `more` : its `distortions.figures`, where asked for
+    """
 
     tile: str
     codec: str
     setting: float
     bits: int
     psnr: float
+    more: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready row of the tidy table."""
-        return {**asdict(self), "psnr": round(self.psnr, 4)}
+        row = {**asdict(self), "psnr": round(self.psnr, 4)}
+        if self.more is None:
+            row.pop("more")
+        return row
 
 
 def charged_bits(codec: BenchCodec, data: bytes) -> int:
@@ -143,21 +151,26 @@ def check_decoded(codec: BenchCodec, decoded: AnyArray, series: Image) -> None:
         )
 
 
-def measure(codec: BenchCodec, image: Image, tile: str, setting: float) -> RatePoint:
-    """Encode, decode, check shape and dtype, and return the point.
+def measure(
+    codec: BenchCodec, image: Image, tile: str, setting: float, *, every_metric: bool = False
+) -> RatePoint:
+    """Encode, decode, check shape and dtype, and return the point; with `more` of it for `every_metric`.
 
     Raises
     ------
     InputError : the decoded image has another shape or dtype
     """
-    from eocodec.metrics.distortion import psnr
+    from eocodec.bench.distortions import figures
+    from eocodec.metrics import compare, psnr
 
     data = codec.encode(image, setting)
     decoded = codec.decode(data)
     check_decoded(codec, decoded, image)
-    return RatePoint(
-        tile, codec.name, setting, charged_bits(codec, data), psnr(image, decoded, peak=PSNR_PEAK)
-    )
+    bits, reached = charged_bits(codec, data), psnr(image, decoded, peak=PSNR_PEAK)
+    more = None
+    if every_metric:
+        more = figures(compare(image, decoded, None, S2_BAND_NAMES, peak=PSNR_PEAK))
+    return RatePoint(tile, codec.name, setting, bits, reached, more)
 
 
 Encode = Callable[..., bytes]

@@ -11,6 +11,7 @@ import math
 import os
 import struct
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,8 @@ def _encode_video(planes: AnyArray, codec: str, pixel_format: str, options: dict
     # Rate control of both encoders depends on the frame rate: at 1/s CRF means another quality.
     context.framerate, context.time_base = 25, Fraction(1, 25)
     context.options = options
+    context.open()
+    _at_ordinary_priority()
     packets = []
     for index, plane in enumerate(planes):
         frame = _frame(av, plane, pixel_format)
@@ -114,6 +117,23 @@ def _encode_video(planes: AnyArray, codec: str, pixel_format: str, options: dict
         packets += [bytes(packet) for packet in context.encode(frame)]
     packets += [bytes(packet) for packet in context.encode(None)]
     return b"".join(packets)
+
+
+def _at_ordinary_priority() -> None:
+    """Take real-time priority from this process's threads (Linux).
+
+    SVT-AV1 gives it to its own where it may, that is as root; nothing else on the machine would then run.
+    """
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return
+    for task in tasks.iterdir():
+        number = int(task.name)
+        try:
+            if os.sched_getscheduler(number) in (os.SCHED_FIFO, os.SCHED_RR):
+                os.sched_setscheduler(number, os.SCHED_OTHER, os.sched_param(0))
+        except ProcessLookupError:  # it has ended meanwhile
+            continue
 
 
 def _decode_video(stream: bytes, codec: str) -> AnyArray:
@@ -140,11 +160,12 @@ class X265(BenchCodec):
     Parameters
     ----------
     preset : 'slow', the recorded opponent, or a slower one, which is stronger
+    wavefronts : let rows of a frame be coded side by side: for timing, on scenes of many rows
     """
 
-    def __init__(self, *, preset: str = "slow") -> None:
+    def __init__(self, *, preset: str = "slow", wavefronts: bool = False) -> None:
         require("av", "PyAV")
-        self.preset = preset
+        self.preset, self.wavefronts = preset, wavefronts
         self.name = "x265" if preset == "slow" else f"x265-{preset}"
 
     @property
@@ -156,7 +177,8 @@ class X265(BenchCodec):
         """The shape and one raw HEVC stream."""
         shape, planes = flatten(series)
         _check_video_size(planes, self.name)
-        return pack([shape, encode_hevc(np.clip(planes, 0, 16_383) >> 2, setting, self.preset)])
+        samples = np.clip(planes, 0, 16_383) >> 2
+        return pack([shape, encode_hevc(samples, setting, self.preset, wavefronts=self.wavefronts)])
 
     def decode(self, data: bytes) -> Image:
         """DN = 4 x the decoded sample."""
@@ -164,14 +186,12 @@ class X265(BenchCodec):
         return unflatten(shape, decode_hevc(stream) << 2)
 
 
-def encode_hevc(samples: AnyArray, crf: float, preset: str, *, intra: bool = False) -> bytes:
+def encode_hevc(
+    samples: AnyArray, crf: float, preset: str, *, intra: bool = False, wavefronts: bool = False
+) -> bytes:
     """Samples [N, H, W] of 12 bits as the frames of one raw HEVC stream; `intra`: none predicts another."""
-    options = {
-        "preset": preset,
-        "tune": "psnr",
-        "crf": f"{crf:g}",
-        "x265-params": "log-level=none:info=0:no-wpp=1" + (":keyint=1" if intra else ""),
-    }
+    words = ("log-level=none", "info=0", f"wpp={wavefronts:d}", *(("keyint=1",) if intra else ()))
+    options = {"preset": preset, "tune": "psnr", "crf": f"{crf:g}", "x265-params": ":".join(words)}
     return _encode_video(samples.astype(np.uint16), "libx265", "gray12le", options)
 
 

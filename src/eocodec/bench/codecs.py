@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from eocodec.bench.base import LABELS, BenchCodec, LearnedCodec
+from eocodec.bench.imported import ImportedCodec, lambdas_of_kinds
 from eocodec.errors import InputError
 from eocodec.models import registry
 from eocodec.options import DEFAULT_MODEL
@@ -121,7 +122,11 @@ def entries() -> tuple[Entry, ...]:
         Entry(card.id, f"{card.id} (eocodec)", "ours", partial(LearnedCodec, card.id, QUALITIES))
         for card in registry.installed()
     )
-    return (*CLASSICAL, *ours, *_published())
+    imported = tuple(
+        Entry(kind, f"{kind} (eocodec)", "published", partial(ImportedCodec, kind, lambdas))
+        for kind, lambdas in lambdas_of_kinds().items()
+    )
+    return (*CLASSICAL, *ours, *imported, *_published())
 
 
 def _published() -> tuple[Entry, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eocodec.bench.base import PSNR_PEAK, BenchCodec, check_decoded
+from eocodec.bench.distortions import distortions, plain
 from eocodec.bench.landcover import SpectralClasses
 from eocodec.bench.tiles import Tile
 from eocodec.errors import InputError
-from eocodec.metrics import Comparison, compare, psnr
+from eocodec.metrics import compare, psnr
 from eocodec.types import AnyArray
 
 TIME_BUDGET = 3.0  # s; a run that is slower than this is not repeated
@@ -63,8 +63,8 @@ def evaluate(codec: BenchCodec, tile: Tile, setting: float, classes: SpectralCla
         "shape": list(tile.data.shape),
         "bits": 8 * len(data),
         "free_bits": 8 * codec.free_bytes(data),
-        **_distortions(found),
-        "class_agreement": _number(classes.agreement(decoded), 5),
+        **distortions(found),
+        "class_agreement": plain(classes.agreement(decoded), 5),
         **_dates(tile, decoded),
         "encode_s": round(encode.seconds, 5),
         "decode_s": round(decode.seconds, 5),
@@ -74,37 +74,13 @@ def evaluate(codec: BenchCodec, tile: Tile, setting: float, classes: SpectralCla
     }
 
 
-def _distortions(found: Comparison) -> Row:
-    bands = found.bands
-    return {
-        "psnr": _number(found.psnr, 4),
-        "ssim": _number(found.ssim, 6),
-        "ms_ssim": _number(found.ms_ssim, 6),
-        "sam": _number(found.sam, 5),
-        "max_error": _number(found.max_error, 1),
-        "ndvi_error": _number(found.index_error.get("NDVI", math.nan), 6),
-        "ndwi_error": _number(found.index_error.get("NDWI", math.nan), 6),
-        "bands": {
-            "name": [band.name for band in bands],
-            "psnr": [_number(band.psnr, 3) for band in bands],
-            "ssim": [_number(band.ssim, 5) for band in bands],
-            "max_error": [_number(band.max_error, 1) for band in bands],
-        },
-    }
-
-
 def _dates(tile: Tile, decoded: AnyArray) -> Row:
     """PSNR of each date of a series."""
     if tile.data.ndim == 3:
         return {}
     masks = [None] * len(decoded) if tile.mask is None else list(tile.mask)
     pairs = zip(tile.data, decoded, masks, strict=True)
-    return {"dates": {"psnr": [_number(psnr(x, x_hat, peak=PSNR_PEAK, mask=m), 3) for x, x_hat, m in pairs]}}
-
-
-def _number(value: float, digits: int) -> float | None:
-    """Rounded; None for what JSON cannot say: NaN (nothing to measure) and infinity (PSNR without error)."""
-    return round(value, digits) if math.isfinite(value) else None
+    return {"dates": {"psnr": [plain(psnr(x, x_hat, peak=PSNR_PEAK, mask=m), 3) for x, x_hat, m in pairs]}}
 
 
 def _timed(action: Callable[[], Result], runs: int) -> tuple[Result, Timed]:

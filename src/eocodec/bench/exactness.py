@@ -100,6 +100,31 @@ def tiles_to_code(count: int, root: Path | None = None) -> dict[str, Image]:
     return tiles
 
 
+def series_to_code(count: int, root: Path | None = None) -> dict[str, Image]:
+    """As `tiles_to_code`, crops of all dates of places that have several: [T, 12, H, W]."""
+    crops = itertools.islice(_crops(_places(require_data(root))), count)
+    series = {f"{tile.shape[2]:03}x{tile.shape[3]:03}-{name}": tile for name, tile in crops}
+    if len(series) < count:
+        raise InputError(f"the imagery is enough for {len(series)} series, not for {count}")
+    return series
+
+
+def _places(root: Path) -> Iterator[tuple[str, Image]]:
+    """Dates of a place that have the same size, stacked."""
+    dates: list[Image] = []
+    before = ""
+    for name, scene in sorted(_scenes(root), key=lambda pair: pair[0]):
+        place = name.rsplit("_", 1)[0]
+        if dates and (place != before or scene.shape != dates[0].shape):
+            if len(dates) > 1:
+                yield before, np.stack(dates)
+            dates = []
+        before = place
+        dates.append(scene)
+    if len(dates) > 1:
+        yield before, np.stack(dates)
+
+
 def _crops(scenes: Iterable[tuple[str, Image]]) -> Iterator[tuple[str, Image]]:
     """Up to `CROPS` tiles of each scene, at random places; all shapes in turn, where they fit."""
     rng = np.random.default_rng(0)
@@ -107,11 +132,11 @@ def _crops(scenes: Iterable[tuple[str, Image]]) -> Iterator[tuple[str, Image]]:
     for name, scene in scenes:
         for number in range(CROPS):
             turn = itertools.islice(waiting, len(SHAPES))
-            shape = next((s for s in turn if s[0] <= scene.shape[1] and s[1] <= scene.shape[2]), None)
+            shape = next((s for s in turn if s[0] <= scene.shape[-2] and s[1] <= scene.shape[-1]), None)
             if shape is None:
                 break
-            top, left = (int(rng.integers(0, scene.shape[i + 1] - shape[i] + 1)) for i in (0, 1))
-            tile = scene[:, top : top + shape[0], left : left + shape[1]]
+            top, left = (int(rng.integers(0, scene.shape[i - 2] - shape[i] + 1)) for i in (0, 1))
+            tile = scene[..., top : top + shape[0], left : left + shape[1]]
             yield f"{name}-{number}", np.ascontiguousarray(tile)
 
 

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from eocodec.bench.base import Image
+from eocodec.bench.base import Image, model_name
 from eocodec.bench.datasets import require_data
 from eocodec.bench.demo_scene import DEMO_CRS, DEMO_TRANSFORM
 from eocodec.errors import RasterError
 from eocodec.sensors import S2_BAND_NAMES
 
 SHELF = 512  # rows of one strip of scenes; most scenes are taller
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What is coded: by which model and quality, and the scene (None: a mosaic of `size` x `size` pixels)."""
+
+    model: str = "tec-elic"
+    quality: float = 50.0
+    size: int = 2048
+    input: Path | None = None
+    data: Path | None = None
+
+    def described(self) -> dict[str, Any]:
+        """JSON-ready, without paths."""
+        fields = asdict(self)
+        fields["input"] = self.input.name if self.input else "mosaic of train/native scenes"
+        fields["model"] = model_name(self.model)
+        fields.pop("data")
+        return fields
+
+    def scene(self, folder: Path, report: Report) -> Path:
+        """The scene's GeoTIFF; a mosaic is made in `folder`."""
+        if self.input is not None:
+            return self.input
+        report(f"assembling a scene of {self.size} x {self.size} pixels")
+        path = folder / "scene.tif"
+        write_scene(path, native_mosaic(self.size, self.size, self.data))
+        return path
 
 
 def read_native(folder: Path, rows: int) -> Image:

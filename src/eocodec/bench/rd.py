@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,22 @@ from eocodec.bench import curves
 from eocodec.bench.base import PSNR_PEAK, BenchCodec, LearnedCodec, RatePoint, measure
 from eocodec.bench.codecs import QUALITIES
 from eocodec.bench.datasets import CROP, dev_tiles, load_tile, recorded_points
+from eocodec.bench.distortions import at_rates
 from eocodec.bench.provenance import provenance, write_json
 from eocodec.errors import InputError
 from eocodec.sensors import S2_BAND_NAMES
 
 TABLE_PSNR = (34.0, 36.0, 38.0, 40.0, 42.0, 44.0, 46.0, 48.0)
 GRID = (34.0, 48.0)  # dB, of the average curves
+RATES = (0.03, 0.06, 0.12, 0.25)  # bits per sample at which every metric is compared
+
+METRICS = (
+    ("PSNR [dB]", "psnr", 2),
+    ("SSIM", "ssim", 4),
+    ("MS-SSIM", "ms_ssim", 4),
+    ("SAM [degrees]", "sam", 3),
+    ("NDVI error", "ndvi_error", 4),
+)  # title, key, digits
 
 Classical = Literal["recorded", "run"]
 Report = Callable[[str], None]
@@ -26,12 +37,20 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RdOptions:
-    """What to run: model id, qualities, source of the classical points, imagery folder (None: found)."""
+    """What to run.
+
+    model, beside : model id, and those of models that it is compared with; qualities : of all of them
+    classical : where the classical points come from; recorded ones have no metric but PSNR
+    every_metric : SSIM, spectral angle, errors of indices, and PSNR of each band, for every point
+    data : imagery folder (None: found)
+    """
 
     model: str = "tec-elic"
     qualities: tuple[float, ...] = QUALITIES
     classical: Classical = "recorded"
     data: Path | None = None
+    beside: tuple[str, ...] = ()
+    every_metric: bool = False
 
 
 def run_rd(
@@ -50,15 +69,17 @@ def run_rd(
     """
     ours = codec or LearnedCodec(options.model, options.qualities)
     paths = dev_tiles(options.data)
-    points = sweep(ours, paths, report)
+    points = sweep(ours, paths, report, every_metric=options.every_metric)
+    rivals: list[BenchCodec] = []
     if options.classical == "recorded":
         points += recorded_points(options.data)
     else:
         from eocodec.bench.classical import X265, Jpeg2000, SvtAv1
 
-        rivals: tuple[BenchCodec, ...] = (Jpeg2000(), X265(), SvtAv1())
-        for rival in rivals:
-            points += sweep(rival, paths, report)
+        rivals += [Jpeg2000(), X265(), SvtAv1()]
+    rivals += [LearnedCodec(model, options.qualities) for model in options.beside]
+    for rival in rivals:
+        points += sweep(rival, paths, report, every_metric=options.every_metric)
     meta = {
         **provenance(),
         "dataset": f"SSL4EO-S12 dev tiles, {CROP} x {CROP} top left",
@@ -71,15 +92,35 @@ def run_rd(
         "jpeg2000_header_bytes_subtracted_per_band": 169,
         "method": curves.METHOD,
     }
-    return {"meta": meta, "summary": summarise(points, ours.name), "points": [p.to_dict() for p in points]}
+    summary = summarise(points, ours.name)
+    if options.every_metric:
+        summary["at_rate"] = at_equal_rates(points, meta["samples_per_tile"])
+    return {"meta": meta, "summary": summary, "points": [p.to_dict() for p in points]}
 
 
-def sweep(codec: BenchCodec, paths: Sequence[Path], report: Report = lambda line: None) -> list[RatePoint]:
+def at_equal_rates(points: Sequence[RatePoint], samples: int) -> dict[str, dict[str, Any]]:
+    """Every metric of each codec that has them, at bits per sample of RATES: codec -> rate -> figures."""
+    tiles: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for point in points:
+        if point.more is not None:
+            tiles[point.codec][point.tile].append({**point.more, "bpppc": point.bits / samples})
+    return at_rates(tiles, RATES)
+
+
+def sweep(
+    codec: BenchCodec,
+    paths: Sequence[Path],
+    report: Report = lambda line: None,
+    *,
+    every_metric: bool = False,
+) -> list[RatePoint]:
     """All settings of a codec on all tiles."""
     points: list[RatePoint] = []
     for path in paths:
         image = load_tile(path)
-        rows = [measure(codec, image, path.stem, setting) for setting in codec.settings]
+        rows = [
+            measure(codec, image, path.stem, setting, every_metric=every_metric) for setting in codec.settings
+        ]
         points += rows
         low, high = rows[0], rows[-1]
         report(f"{codec.name} {path.stem}: {low.psnr:.1f} to {high.psnr:.1f} dB, {len(rows)} points")
@@ -165,6 +206,26 @@ def curve_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     for codec, ratios in summary["bits_ratio_at_psnr"].items():
         rows.append([f"{codec} bits / ours", *(_cell(ratios.get(c), "ratio", n_all) for c in columns)])
     return ["at equal PSNR", *(f"{c} dB" for c in columns)], rows
+
+
+def rate_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Metrics at equal rates, a row a rate and codec, as a table; no rows without them."""
+    header = ["at bits per pixel per band", *(title for title, _, _ in METRICS)]
+    found = result["summary"].get("at_rate", {})
+    rows = [
+        [
+            f"{rate:g} {codec}",
+            *(_figure(found[codec][f"{rate:g}"][key], digits) for _, key, digits in METRICS),
+        ]
+        for rate in RATES
+        for codec in found
+        if f"{rate:g}" in found[codec]
+    ]
+    return header, rows
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _percent(value: float | None) -> str:

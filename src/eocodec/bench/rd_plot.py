@@ -16,6 +16,7 @@ STYLES = {
     "av1": ("#CC79A7", "D", (0, (1, 1.2))),
 }
 OURS = ("#0072B2", "o", "solid")
+BESIDE = ("#56B4E9", "v", (0, (4, 1.5)))  # another model of ours
 PSNR_LIMITS = (33.0, 49.0)
 
 
@@ -46,8 +47,8 @@ def _draw(axes: Any, result: dict[str, Any]) -> None:
     grouped = curves.by_codec_and_tile(RatePoint(**row) for row in result["points"])
     rates = []
     for codec, tiles in grouped.items():
-        colour, marker, dash = STYLES.get(codec, OURS)
         ours = codec == meta["model"]
+        colour, marker, dash = STYLES.get(codec, OURS if ours else BESIDE)
         for points in tiles.values() if ours else ():
             bits, psnr = curves.increasing(points)
             axes.plot(bits / samples, psnr, color=colour, linewidth=0.8, alpha=0.3)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eocodec.bench.base import model_name
-from eocodec.bench.mosaic import native_mosaic, write_scene
+from eocodec.bench.mosaic import Report, SceneOptions
 from eocodec.bench.provenance import provenance
 from eocodec.bench.range_server import Traffic, serve
 from eocodec.errors import MissingDependency
@@ -22,20 +20,14 @@ from eocodec.options import EncodeOptions
 COG = {"driver": "COG", "compress": "DEFLATE", "predictor": "YES", "blocksize": 512, "overviews": "NONE"}
 # As GDAL advises for COGs over a network: no listing, and a header that comes with the first read.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_INGESTED_BYTES_AT_OPEN": 32768}
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class WindowOptions:
-    """What to read: model, quality and tile of the `.tec`, side of the window and of the scene in pixels."""
+class WindowOptions(SceneOptions):
+    """What to read: tile of the `.tec` and side of the window, in pixels."""
 
-    model: str = "tec-elic"
-    quality: float = 50.0
     tile: int = 512
     window: int = 100
-    size: int = 2048
-    input: Path | None = None
-    data: Path | None = None
 
 
 def run_window(options: WindowOptions, report: Report = lambda line: None) -> dict[str, Any]:
@@ -48,10 +40,7 @@ def run_window(options: WindowOptions, report: Report = lambda line: None) -> di
     """
     with tempfile.TemporaryDirectory(prefix="eocodec-window-") as name:
         folder = Path(name)
-        source = options.input or folder / "scene.tif"
-        if options.input is None:
-            report(f"assembling a scene of {options.size} x {options.size} pixels")
-            write_scene(source, native_mosaic(options.size, options.size, options.data))
+        source = options.scene(folder, report)
         encode_file(
             [source], folder / "a.tec", EncodeOptions(options.model, options.quality), tile=options.tile
         )
@@ -64,10 +53,7 @@ def run_window(options: WindowOptions, report: Report = lambda line: None) -> di
                 for what, read in (("tec", read_tec), ("cog", read_cog)):
                     rows.append({"file": what, "window": place, **read(traffic, at)})
         files = {path.suffix[1:]: path.stat().st_size for path in (folder / "a.tec", folder / "a.tif")}
-    described = {**asdict(options), "model": model_name(options.model)}
-    described["input"] = options.input.name if options.input else "mosaic of train/native scenes"
-    described.pop("data")
-    return {"meta": {**provenance(), **described}, "bytes": files, "reads": rows}
+    return {"meta": {**provenance(), **options.described()}, "bytes": files, "reads": rows}
 
 
 Window = tuple[slice, slice]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -23,6 +23,31 @@ _OUT = click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="Result folder; default: experiments/MODEL.",
+)
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def _shared(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in this order in the help."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_COMMON = _shared(_MODEL, _OUT, _DATA)
+_SCENE = _shared(
+    _COMMON,
+    click.option(
+        "--input", "source", type=click.Path(path_type=Path), help="12-band raster; default: a mosaic."
+    ),
+    click.option("--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True),
+    click.option(
+        "--size", type=click.IntRange(64), default=2048, show_default=True, help="Side of the mosaic."
+    ),
 )
 
 
@@ -120,9 +145,7 @@ def _finish_run(options: Any, rows: list[dict[str, Any]], pictures: int) -> None
 
 
 @bench.command("rd")
-@_MODEL
-@_OUT
-@_DATA
+@_COMMON
 @click.option(
     "--classical",
     type=click.Choice(["recorded", "run"]),
@@ -131,108 +154,125 @@ def _finish_run(options: Any, rows: list[dict[str, Any]], pictures: int) -> None
     help="Classical points: those in dev/classical.json, or coded anew.",
 )
 @click.option("--qualities", help="Comma-separated qualities, 0 to 100; default: 15 over the whole range.")
-def bench_rd(model: str, out: Path | None, data: Path | None, classical: str, qualities: str | None) -> None:
+@click.option("--beside", multiple=True, metavar="MODEL", help="Compare with another model too.")
+@click.option(
+    "--every-metric", is_flag=True, help="SSIM, spectral angle, NDVI error and each band's PSNR as well."
+)
+def bench_rd(
+    model: str,
+    out: Path | None,
+    data: Path | None,
+    classical: str,
+    qualities: str | None,
+    beside: tuple[str, ...],
+    every_metric: bool,
+) -> None:
     """Rate-distortion on the dev tiles: rd.json, rd.png, rd.svg, and a table."""
     from eocodec.bench import rd
     from eocodec.bench.codecs import QUALITIES
 
     chosen = QUALITIES if qualities is None else _numbers(qualities)
     source: rd.Classical = "run" if classical == "run" else "recorded"
-    options = rd.RdOptions(model=model, qualities=chosen, classical=source, data=data)
+    options = rd.RdOptions(model, chosen, source, data, beside, every_metric)
     result = rd.run_rd(options, report=_progress)
     paths = rd.save_rd(result, out or _folder(model))
     _print_table(*rd.table_rows(result))
     _print_table(*rd.curve_rows(result))
+    if every_metric:
+        _print_table(*rd.rate_rows(result))
     _print_paths(paths)
 
 
-@bench.command("speed")
-@_MODEL
+@bench.command("series")
+@click.option("--model", default="tec-tt", show_default=True, help="Model of series, or its weights file.")
 @_OUT
 @_DATA
-@click.option("--input", "source", type=click.Path(path_type=Path), help="12-band raster; default: a mosaic.")
-@click.option("--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True)
+@click.option("--beside", multiple=True, metavar="MODEL", default=("tec-elic",), show_default=True)
+@click.option("--qualities", help="Comma-separated qualities, 0 to 100.")
+@click.option("--classical/--no-classical", default=True, show_default=True, help="x265 and SVT-AV1 as well.")
+def bench_series(
+    model: str,
+    out: Path | None,
+    data: Path | None,
+    beside: tuple[str, ...],
+    qualities: str | None,
+    classical: bool,
+) -> None:
+    """Rate-distortion on series: four seasons, and dense dates that were held back. Writes series.json."""
+    from eocodec.bench import series
+
+    chosen = series.SETTINGS if qualities is None else _numbers(qualities)
+    options = series.SeriesOptions(model, beside, chosen, classical, data)
+    result = series.run_series(options, _progress)
+    _print_table(*series.timestep_rows(result))
+    _save((out or _folder(model)) / "series.json", result, series.table_rows)
+
+
+@bench.command("speed")
+@_SCENE
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Timed rounds.")
-@click.option("--size", type=click.IntRange(64), default=2048, show_default=True, help="Side of the mosaic.")
+@click.option("--video/--no-video", default=True, show_default=True, help="Time x265 and SVT-AV1 too.")
 def bench_speed(
     model: str,
     out: Path | None,
     data: Path | None,
     source: Path | None,
     quality: float,
+    size: int,
     threads: int,
     runs: int,
-    size: int,
+    video: bool,
 ) -> None:
-    """Encode and decode speed, file in to file out, beside OpenJPEG: speed.json and a table."""
+    """Speed from file to file and back, beside OpenJPEG and video encoders: speed.json and a table."""
     from eocodec.bench import speed
-    from eocodec.bench.provenance import write_json
 
-    options = speed.SpeedOptions(model, quality, threads, runs, size, source, data)
+    options = speed.SpeedOptions(model, quality, size, source, data, threads, runs, video)
     result = speed.run_speed(options, report=_progress)
-    path = (out or _folder(model)) / "speed.json"
-    write_json(path, result)
-    _print_table(*speed.table_rows(result))
-    _print_paths([path])
+    _save((out or _folder(model)) / "speed.json", result, speed.table_rows)
 
 
 @bench.command("exactness")
-@_MODEL
-@_OUT
-@_DATA
+@_COMMON
 @click.option("--tiles", type=click.IntRange(1), default=200, show_default=True, help="Number of tiles.")
 @click.option("--qualities", default="20,60,95", show_default=True, help="Comma-separated; taken in turn.")
 def bench_exactness(model: str, out: Path | None, data: Path | None, tiles: int, qualities: str) -> None:
     """Decode under other threads, kernels and processor features: exactness.json and a table."""
     from eocodec.bench import exactness
-    from eocodec.bench.provenance import write_json
+    from eocodec.models.registry import by_id
 
-    images = exactness.tiles_to_code(tiles, data)
+    choose = exactness.series_to_code if by_id(model).of_series else exactness.tiles_to_code
+    images = choose(tiles, data)
     result = exactness.run_exactness(images, model=model, qualities=_numbers(qualities), report=_progress)
-    path = (out or _folder(model)) / "exactness.json"
-    write_json(path, result)
-    _print_table(*exactness.table_rows(result))
-    _print_paths([path])
+    _save((out or _folder(model)) / "exactness.json", result, exactness.table_rows)
     if not exactness.all_exact(result):
         raise click.ClickException("some settings decode other symbols or fail; see the table")
 
 
 @bench.command("window")
-@_MODEL
-@_OUT
-@_DATA
-@click.option("--input", "source", type=click.Path(path_type=Path), help="12-band raster; default: a mosaic.")
-@click.option("--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True)
+@_SCENE
 @click.option("--tile", type=click.IntRange(16), default=512, show_default=True, help="Side of a tile.")
 @click.option("--window", type=click.IntRange(1), default=100, show_default=True, help="Side of the window.")
-@click.option("--size", type=click.IntRange(64), default=2048, show_default=True, help="Side of the mosaic.")
 def bench_window(
     model: str,
     out: Path | None,
     data: Path | None,
     source: Path | None,
     quality: float,
+    size: int,
     tile: int,
     window: int,
-    size: int,
 ) -> None:
     """Requests and bytes of a window over HTTP, beside a COG's: window.json and a table."""
     from eocodec.bench import window as bench_of
-    from eocodec.bench.provenance import write_json
 
-    options = bench_of.WindowOptions(model, quality, tile, window, size, source, data)
+    options = bench_of.WindowOptions(model, quality, size, source, data, tile, window)
     result = bench_of.run_window(options, report=_progress)
-    path = (out or _folder(model)) / "window.json"
-    write_json(path, result)
-    _print_table(*bench_of.table_rows(result))
-    _print_paths([path])
+    _save((out or _folder(model)) / "window.json", result, bench_of.table_rows)
 
 
 @bench.command("bounded")
-@_MODEL
-@_OUT
-@_DATA
+@_COMMON
 @click.option("--quality", type=click.FloatRange(0, 100), help="Of the base layer; default: none.")
 @click.option("--bounds", default="0,5,20,50,100,200", show_default=True, help="DN, separated by commas.")
 def bench_bounded(
@@ -240,13 +280,80 @@ def bench_bounded(
 ) -> None:
     """Bits at a bound on each pixel's error, beside SPERR, SZ3, LERC, JPEG XL: bounded.json and a table."""
     from eocodec.bench import bounded
-    from eocodec.bench.provenance import write_json
 
     chosen = tuple(int(bound) for bound in _numbers(bounds))
     result = bounded.run_bounded(bounded.BoundedOptions(model, quality, chosen, data), report=_progress)
-    path = (out or _folder(model)) / "bounded.json"
+    _save((out or _folder(model)) / "bounded.json", result, bounded.table_rows)
+
+
+@bench.command("many")
+@_MODEL
+@_OUT
+@_DATA
+@click.option("--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True)
+@click.option("--scenes", type=click.IntRange(16), default=64, show_default=True, help="Of the train split.")
+@click.option("--workers", type=click.IntRange(2), default=2, show_default=True, help="Processes.")
+@click.option("--runs", type=click.IntRange(1), default=2, show_default=True, help="Timed runs of each way.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the moments to kill at.")
+def bench_many(
+    model: str,
+    out: Path | None,
+    data: Path | None,
+    quality: float,
+    scenes: int,
+    workers: int,
+    runs: int,
+    seed: int,
+) -> None:
+    """`encode-many` on several workers beside one process, and killed on the way: many.json and a table."""
+    from eocodec.bench import many
+
+    options = many.ManyOptions(model, quality, scenes, workers, runs, seed, data)
+    result = many.run_many(options, report=_progress)
+    _save((out or Path(DEFAULT_OUT) / "scale") / "many.json", result, many.table_rows)
+    if not many.all_equal(result):
+        raise click.ClickException("the archives differ; see many.json")
+
+
+@bench.command("inpaint")
+@_OUT
+@_DATA
+@click.option("--cases", type=click.IntRange(1), default=120, show_default=True, help="Clouds to fill.")
+@click.option("--others/--target-only", default=False, help="Put clouds on the other dates too.")
+@click.option("--allclear", type=click.Path(path_type=Path), help="The AllClear benchmark: JSON of samples.")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for a sheet that shows imagery.")
+def bench_inpaint(
+    out: Path | None,
+    data: Path | None,
+    cases: int,
+    others: bool,
+    allclear: Path | None,
+    pictures: Path | None,
+) -> None:
+    """Cloud filling beside simpler ways, under real cloud shapes, on dev series: inpaint.json and a table."""
+    from eocodec.bench import allclear as bench_of_allclear
+    from eocodec.bench import contact_sheet, inpaint
+
+    folder = out or _folder("tec-tt")
+    if allclear is not None:
+        result = bench_of_allclear.run_allclear(allclear, cases, _progress)
+        _save(folder / "allclear.json", result, bench_of_allclear.table_rows)
+        return
+    options = inpaint.InpaintOptions(cases, others, data)
+    result = inpaint.run_inpaint(options, report=_progress)
+    _save(folder / ("inpaint-others.json" if others else "inpaint.json"), result, inpaint.table_rows)
+    if pictures is not None:
+        _print_paths([contact_sheet.write_contact_sheet(options, pictures / "inpaint.png")])
+
+
+def _save(
+    path: Path, result: dict[str, Any], table: Callable[[dict[str, Any]], tuple[list[str], list[list[str]]]]
+) -> None:
+    """Write a result, and print its table and where it is."""
+    from eocodec.bench.provenance import write_json
+
     write_json(path, result)
-    _print_table(*bounded.table_rows(result))
+    _print_table(*table(result))
     _print_paths([path])
 
 

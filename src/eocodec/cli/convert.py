@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from eocodec.cli.common import (
-    BandListType,
-    BboxType,
-    NumberType,
     Run,
     human_bytes,
     libtiff_silenced,
@@ -20,79 +17,34 @@ from eocodec.cli.common import (
     progress_bar,
     run_options,
 )
-from eocodec.errors import InputError
-from eocodec.interop.files import DecodeOptions, EncodeReport, RateTarget, decode_file, encode_file
+from eocodec.cli.encoding import Encoding, encoding_options
+from eocodec.interop.files import DecodeOptions, EncodeReport, decode_file, encode_file
 from eocodec.interop.gdal import gdal_options, parse_gdal_options
 from eocodec.interop.geotiff import COMPRESSIONS
-from eocodec.interop.rio import ReadOptions
-from eocodec.interop.store import DEFAULT_TILE
-from eocodec.options import EncodeOptions
-
-NO_LAYERS = ("none",)
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @click.argument("output", metavar="OUT")
-@click.option("--model", default="tec-elic", show_default=True, help="Model id, see `eocodec models`.")
-@click.option("--quality", type=click.FloatRange(0, 100), help="0 to 100, larger is better.  [default: 50]")
-@click.option("--psnr", type=float, help="Search the quality that reaches this PSNR [dB, peak 10000].")
-@click.option("--ratio", type=float, help="Search the quality that makes the file this many times smaller.")
-@click.option("--bpppc", type=float, help="Search the quality that takes these bits per pixel and band.")
-@click.option("--max-error", type=click.IntRange(0), help="Largest error of any valid pixel; 0 is lossless.")
-@click.option("--tile", type=int, default=DEFAULT_TILE, show_default=True, help="Pixels a side of a tile.")
-@click.option("--scale", type=float, help="Digital numbers per unit of float input: 10000 for reflectance.")
-@click.option(
-    "--offset",
-    type=float,
-    default=0.0,
-    help="Radiometric offset to add, DN: -1000 for baseline 04.00 on.  [default: as the product says]",
-)
-@click.option("--nodata", type=NumberType(), help="Value of invalid pixels, if the files do not say it.")
-@click.option(
-    "--bands",
-    type=BandListType(),
-    help="Band names of a stack in the file's order: B01,B02,...; of other inputs, the bands to take.",
-)
-@click.option("--bbox", type=BboxType(), help="Area to take, in the input's system or in degrees.")
-@click.option(
-    "--layers", type=BandListType(), help="Layers to keep beside the bands, or none.  [default: all]"
-)
+@encoding_options
 @click.option("--item", help="Id of the item of a STAC collection.")
 @click.option("--time", "timestep", help="Timestep of a cube: its date, or its position from 0.")
-@click.option("--variable", help="Variable of a cube.")
 @run_options
-def encode(  # one parameter an option
+def encode(
     inputs: tuple[str, ...],
     output: str,
-    model: str,
-    quality: float | None,
-    psnr: float | None,
-    ratio: float | None,
-    bpppc: float | None,
-    max_error: int | None,
-    tile: int,
-    scale: float | None,
-    offset: float,
-    nodata: int | float | None,
-    bands: tuple[str, ...] | None,
-    bbox: tuple[float, float, float, float] | None,
-    layers: tuple[str, ...] | None,
+    encoding: Encoding,
     item: str | None,
     timestep: str | None,
-    variable: str | None,
     run: Run,
 ) -> None:
     """Compress a scene to OUT, a .tec file or a .zarr folder.
 
-    IN is a Sentinel-2 product (.SAFE folder or zip), a 12-band raster, a folder with one raster per band, or
-    those rasters one by one, a STAC item (.json), or a NetCDF or Zarr cube.
+    IN is a Sentinel-2 product (.SAFE folder or zip), a raster with all bands or with some that it names, a
+    folder with one raster per band, or those rasters one by one, a STAC item (.json or URL), or a NetCDF or
+    Zarr cube.
     """
-    target = _target(quality, psnr, ratio, bpppc)
-    if target is not None and max_error is not None:
-        raise InputError("--max-error goes with --quality or alone, not with --psnr, --ratio and --bpppc")
-    options = EncodeOptions(model, quality, nodata, scale, offset, max_error)
-    part = ReadOptions(bbox, () if layers == NO_LAYERS else layers, item, timestep, variable)
+    part = replace(encoding.read, item=item, time=timestep)
     limit_threads(run.threads)
     with (
         gdal_options(parse_gdal_options(run.gdal)),
@@ -101,10 +53,10 @@ def encode(  # one parameter an option
         report = encode_file(
             inputs,
             output,
-            options,
-            target=target,
-            tile=tile,
-            bands=bands,
+            encoding.options,
+            target=encoding.target,
+            tile=encoding.tile,
+            bands=encoding.bands,
             read=part,
             force=run.force,
             progress=progress,
@@ -123,15 +75,6 @@ def _say_notes(notes: Sequence[str], run: Run) -> None:
     if not run.as_json:
         for note in notes:
             click.echo(f"note: {note}", err=True)
-
-
-def _target(
-    quality: float | None, psnr: float | None, ratio: float | None, bpppc: float | None
-) -> RateTarget | None:
-    asked = [value for value in (quality, psnr, ratio, bpppc) if value is not None]
-    if len(asked) > 1:
-        raise InputError("--quality, --psnr, --ratio and --bpppc exclude each other; give one of them")
-    return RateTarget(psnr, ratio, bpppc) if asked and quality is None else None
 
 
 def _summary(output: str, report: EncodeReport) -> str:

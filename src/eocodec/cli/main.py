@@ -20,12 +20,15 @@ from eocodec.errors import CodecError
 
 COMMANDS = {
     "encode": ("eocodec.cli.convert", "encode", "Compress a scene to .tec or .zarr."),
+    "encode-many": ("eocodec.cli.many", "encode_many_command", "Compress an archive, many scenes at a time."),
     "decode": ("eocodec.cli.convert", "decode", "Decode a .tec or .zarr to a GeoTIFF, band files or Zarr."),
     "info": ("eocodec.cli.examine", "info", "Show what an encoded file holds."),
     "validate": ("eocodec.cli.examine", "validate", "Check structure and checksums of an encoded file."),
+    "inpaint": ("eocodec.cli.inpaint", "inpaint", "Fill clouds from the other dates of a series."),
     "compare": ("eocodec.cli.compare", "compare", "Measure how two scenes differ."),
-    "models": ("eocodec.cli.models", "models", "List the installed models."),
+    "models": ("eocodec.cli.models", "models", "List models, get published ones, import checkpoints."),
     "train": ("eocodec.cli.train", "train", "Train a model from a configuration."),
+    "curves": ("eocodec.cli.train", "curves", "Plot the logs of training runs."),
     "bench": ("eocodec.cli.bench", "bench", "Measure rate and distortion, speed, and exactness."),
     "report": ("eocodec.cli.report", "report", "Turn benchmark results into one HTML page."),
     "demo": ("eocodec.cli.demo", "demo", "Compress a sample scene, restore it, show figures and a picture."),

@@ -30,6 +30,7 @@ class SectionType(IntEnum):
     RESIDUAL = 0x8A
     UNITS = 0x8B
     SATURATED = 0x8C
+    MODEL = 0x70
 
 
 SUPPORTED = frozenset(
@@ -41,6 +42,7 @@ SUPPORTED = frozenset(
         SectionType.RESIDUAL,
         SectionType.UNITS,
         SectionType.SATURATED,
+        SectionType.MODEL,
     }
 )
 _NEEDS_SYMBOLS = frozenset({SectionType.ESCAPES})

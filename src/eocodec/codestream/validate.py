@@ -46,13 +46,13 @@ def validate(
             check()
         except CodestreamError as error:
             errors.append(_line(error))
-    return Report(not errors, tuple(errors), _warnings(layout))
+    return Report(not errors, tuple(errors), _warnings(layout, supported))
 
 
-def _warnings(layout: Layout) -> tuple[str, ...]:
+def _warnings(layout: Layout, supported: Collection[int]) -> tuple[str, ...]:
     found = []
     for entry in layout.entries:
-        if not entry.critical:
+        if entry.type not in supported and not entry.critical:
             found.append(f"section {section_name(entry.type)}: ancillary, skipped (R16)")
         elif entry.length == 0 and entry.type == SectionType.ESCAPES:
             found.append("section escapes: empty, could be left out")

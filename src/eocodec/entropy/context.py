@@ -26,19 +26,41 @@ from eocodec.entropy.context_features import CHANGING, FEATURES, Step, Sums
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
 from eocodec.entropy.family import SCALES, SHAPES
 from eocodec.entropy.partition import Partition
+from eocodec.entropy.past import PAST_FEATURES, PastSums, PastValues
 from eocodec.entropy.spectrum import ORIENTATIONS
 from eocodec.entropy.units import Blocks, Pairs, Units
 
-__all__ = ["FEATURES", "SCALE_UNIT", "SHAPE_UNIT", "ContextModel", "ContextNet", "Request", "Source"]
+__all__ = [
+    "FEATURES",
+    "PAST_FEATURES",
+    "SCALE_UNIT",
+    "SHAPE_UNIT",
+    "ContextModel",
+    "ContextNet",
+    "Request",
+    "Source",
+]
 
 SCALE_UNIT, SHAPE_UNIT = 3.0, 5.0  # what an output of 1 means, in indices of the family
 _OUTPUT_UNITS = np.array([SCALE_UNIT, SHAPE_UNIT])[:, None, None]
+MIN_GAIN, MAX_GAIN = 0.0, 1.25  # of a prediction; an output of 0 means 1
 _SLOPE = 0.1  # of the leaky ReLU
 _COLUMNS = 1024  # units that go through the network at a time: they stay in a cache
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 Symbols = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What was predicted of a pass, in steps: it has been subtracted from latents already.
+
+    mean : [K, n], float64; shift : what the gain adds to it
+    """
+
+    mean: Float
+    shift: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +72,7 @@ class Request:
     rows : [K, n], table of each coefficient, unit by unit
     counts : [V], coefficients of each unit
     known, changing : [FEATURES, V] and [features, V, n], what `features` is made of
+    expected : [K, n], or None without a prediction
     """
 
     size: int
@@ -60,13 +83,15 @@ class Request:
     counts: Index
     known: Float
     changing: Float
+    expected: Expected | None = None
 
     @cached_property
     def features(self) -> Float:
-        """[FEATURES, V, n], what the network saw of each unit."""
+        """[features, V, n], what the network saw of each unit: FEATURES, then maybe PAST_FEATURES."""
+        own = CHANGING[self.half]
         out = np.repeat(self.known[:, :, None], self.changing.shape[2], axis=2)
-        out[CHANGING[self.half]] = self.changing
-        return out
+        out[own] = self.changing[: len(own)]
+        return np.concatenate([out, self.changing[len(own) :]])
 
 
 class Source(Protocol):
@@ -78,7 +103,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ContextNet:
-    """FEATURES -> hidden -> hidden -> (scale, shape); float64.
+    """Features -> hidden -> hidden -> (scale, shape), or (scale, shape, gain); float64.
 
     weights : [out, in] of the three layers; biases : [out]
     """
@@ -87,15 +112,15 @@ class ContextNet:
     biases: tuple[Float, Float, Float]
 
     def __call__(self, x: Float) -> Float:
-        """[FEATURES, n] -> [2, n]."""
+        """[features, n] -> [outputs, n]."""
         return self.after_first(self.first(x))
 
     def first(self, x: Float) -> Float:
-        """The first layer before its activation, [FEATURES, n] -> [hidden, n]."""
-        return np.asarray(self.weights[0] @ x + self.biases[0][:, None])
+        """The first layer before its activation, of the first features: [k, n] -> [hidden, n]."""
+        return np.asarray(self.weights[0][:, : len(x)] @ x + self.biases[0][:, None])
 
     def after_first(self, hidden: Float) -> Float:
-        """All but the first layer, [hidden, n] -> [2, n]; `hidden` is used as scratch."""
+        """All but the first layer, [hidden, n] -> [outputs, n]; `hidden` is used as scratch."""
         (_, second, last), (_, second_bias, last_bias) = self._tensors
         h = functional.leaky_relu_(torch.from_numpy(hidden), _SLOPE)
         h = functional.leaky_relu_(torch.addmm(second_bias, second, h), _SLOPE)
@@ -134,15 +159,28 @@ class ContextModel:
     net : the network; partition : of the tile
     scale : [BANDS, C], the tile's spectrum, -1 where dead
     quality : 0 to 1
+    past : what earlier timesteps say, for a network that sees it and has a gain
     """
 
-    def __init__(self, net: ContextNet, partition: Partition, scale: Index, quality: float) -> None:
+    def __init__(
+        self,
+        net: ContextNet,
+        partition: Partition,
+        scale: Index,
+        quality: float,
+        past: PastValues | None = None,
+    ) -> None:
         self._net, self._blocks, self._pairs = net, Blocks(partition), Pairs.of(scale >= 0)
         self._units = Units.of(self._blocks, self._pairs)
         self._sums = Sums(self._blocks, self._pairs, scale)
         self._known = self._sums.known(self._units, quality)
         self._hidden = net.first(self._known)  # [hidden, V]
-        self._weights = [torch.from_numpy(net.weights[0][:, changing]) for changing in CHANGING]
+        self._past, self._past_sums = (
+            past,
+            None if past is None else PastSums(self._blocks, self._pairs, past),
+        )
+        seen = np.arange(FEATURES, FEATURES + PAST_FEATURES if past is not None else FEATURES)
+        self._weights = [torch.from_numpy(net.weights[0][:, np.concatenate([own, seen])]) for own in CHANGING]
         stated = scale[self._pairs.band, self._pairs.component]
         self._scale = stated[self._units.pair].astype(np.float64)
 
@@ -154,34 +192,58 @@ class ContextModel:
             if pairs.start == pairs.stop:
                 continue
             step = self._sums.step(pairs)
-            first = self._pass(source, edges, step, number, 0)
+            first, agreed_first = self._pass(source, edges, step, number, 0)
             around = self._sums.see_first(step, first)
-            second = self._pass(source, edges, step, number, 1)
+            second, agreed = self._pass(source, edges, step, number, 1)
             self._sums.finish(step, first + second, around + self._blocks.around(second.sum(1)))
+            if self._past_sums is not None:
+                self._past_sums.finish(step, agreed_first + agreed)
 
     def _pass(
         self, source: Source, edges: EdgeWriter | EdgeReader, step: Step, number: int, half: int
-    ) -> Float:
-        """Code one half of a step: sums of |symbols|, [P, ORIENTATIONS, N]."""
+    ) -> tuple[Float, Float]:
+        """Code one half of a step.
+
+        Returns
+        -------
+        sums : [P, ORIENTATIONS, N], of |symbols|
+        agreed : [2, P, N], of decoded values times predicted ones, and of predicted ones squared
+        """
         sums = np.zeros(step.oriented.shape[1:])
+        agreed = np.zeros((2, *sums.shape))
         parts = self._parts(number, half)
         if not parts:
-            return sums
+            return sums, agreed.sum(2)
         units = slice(parts[0].units.start, parts[-1].units.stop)
         unit, *places = self._columns(step, units)
-        oriented, plain = step.seen(half)
-        changing = np.empty((len(CHANGING[half]), len(unit)))
-        outs = changing[: len(oriented)], changing[len(oriented) :]
-        for values, at, out in zip((oriented, plain), places, outs, strict=True):
-            # "clip", or the result would go through a buffer
-            np.take(values.reshape(len(values), -1), at, axis=1, out=out, mode="clip")
-        rows = self._rows(unit, changing, parts, half, edges)
-        requests = [self._request(part, half, rows, changing) for part in parts]
-        for part, symbols in zip(parts, source.symbols(requests), strict=True):
-            row = self._units.row[part.units]
+        changing = self._changing(step, half, places)
+        rows, gain = self._rows(unit, changing, parts, half, edges)
+        requests = [self._request(part, half, rows, gain, changing) for part in parts]
+        for part, request, symbols in zip(parts, requests, source.symbols(requests), strict=True):
+            row, at = self._units.row[part.units], places[0][part.columns]
             found = np.add.reduceat(np.abs(symbols).astype(np.float64), row - row[0], axis=0)
-            sums.reshape(-1)[places[0][part.columns]] = found.reshape(-1)
-        return sums
+            sums.reshape(-1)[at] = found.reshape(-1)
+            if request.expected is not None:
+                mean, shift = request.expected.mean, request.expected.shift
+                products = mean * np.stack([symbols + shift + mean, mean])
+                agreed.reshape(2, -1)[:, at] = np.add.reduceat(products, row - row[0], axis=1).reshape(2, -1)
+        return sums, agreed.sum(2)
+
+    def _changing(self, step: Step, half: int, places: Sequence[Index]) -> Float:
+        """[features, columns], what symbols, places or earlier timesteps change, of each column of a pass."""
+        oriented, plain = step.seen(half)
+        seen = [oriented, plain]
+        if self._past_sums is not None:
+            seen += self._past_sums.seen(step, half)
+        out = np.empty((sum(map(len, seen)), len(places[0])))
+        begin = 0
+        for number, values in enumerate(seen):
+            end = begin + len(values)
+            # "clip", or the result would go through a buffer
+            flat = values.reshape(len(values), -1)
+            np.take(flat, places[number % 2], axis=1, out=out[begin:end], mode="clip")
+            begin = end
+        return out
 
     def _parts(self, number: int, half: int) -> list[_Part]:
         """Units of a pass, by size of block; sizes that have some."""
@@ -208,19 +270,19 @@ class ContextModel:
 
     def _rows(
         self, unit: Index, changing: Float, parts: Sequence[_Part], half: int, edges: EdgeWriter | EdgeReader
-    ) -> Index:
-        """Table of every column of a pass; unit: of each column."""
-        out = np.empty((2, changing.shape[1]))
+    ) -> tuple[Index, Float]:
+        """Table of every column of a pass, and gain of its prediction; unit: of each column."""
+        out = np.empty((len(self._net.biases[2]), changing.shape[1]))
         for begin in range(0, changing.shape[1], _COLUMNS):
             columns = slice(begin, begin + _COLUMNS)
             hidden = np.take(self._hidden, unit[columns], axis=1)
             torch.from_numpy(hidden).addmm_(self._weights[half], torch.from_numpy(changing[:, columns]))
             out[:, columns] = self._net.after_first(hidden)
-        values = np.empty(out.size)
+        values = np.empty(2 * out.shape[1])
         for part in parts:
             scale = self._scale[part.units, None]
             cells = part.of_values(values).reshape(2, len(scale), -1)
-            np.multiply(out[:, part.columns].reshape(cells.shape), _OUTPUT_UNITS, out=cells)
+            np.multiply(out[:2, part.columns].reshape(cells.shape), _OUTPUT_UNITS, out=cells)
             cells[0] += scale
         found, rows = edges.resolve(values), np.empty(out.shape[1], np.int64)
         np.maximum(found, 0, out=found)
@@ -229,18 +291,26 @@ class ContextModel:
             rows[part.columns] = np.minimum(shape, len(SHAPES) - 1) * SCALES + np.minimum(
                 scale_index, SCALES - 1
             )
-        return rows
+        return rows, np.clip(1 + out[2:], MIN_GAIN, MAX_GAIN)
 
-    def _request(self, part: _Part, half: int, rows: Index, changing: Float) -> Request:
+    def _request(self, part: _Part, half: int, rows: Index, gain: Float, changing: Float) -> Request:
         units, count = part.units, self._units.count[part.units]
         coefficients = slice(int(self._units.row[units.start]), int(self._units.row[units.stop]))
+        size = self._blocks.layouts[part.size].size
+        component, place = self._units.component[coefficients], self._units.place[coefficients]
+        expected = None
+        if self._past is not None:
+            mean = self._past.mean[size][component, place]
+            own = gain[0, part.columns].reshape(len(count), -1)
+            expected = Expected(mean, np.repeat(own - 1, count, axis=0) * mean)
         return Request(
-            self._blocks.layouts[part.size].size,
+            size,
             half,
-            self._units.component[coefficients],
-            self._units.place[coefficients],
+            component,
+            place,
             np.repeat(rows[part.columns].reshape(len(count), -1), count, axis=0),
             count,
             self._known[:, units],
             changing[:, part.columns].reshape(len(changing), len(count), -1),
+            expected,
         )

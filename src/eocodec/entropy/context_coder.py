@@ -19,10 +19,9 @@ from eocodec.entropy.axes_tables import Axes, AxesTables
 from eocodec.entropy.coder import Latents
 from eocodec.entropy.context import ContextModel, ContextNet, Request
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
-from eocodec.entropy.family import MAX_HALF_WIDTH, table_costs, table_savings
-from eocodec.entropy.levels import nearest_level
+from eocodec.entropy.family import MAX_HALF_WIDTH, ROUND, table_costs, table_savings
+from eocodec.entropy.levels import nearest_level, step_at
 from eocodec.entropy.partition import (
-    ROUND,
     Partition,
     choose,
     empty_blocks,
@@ -32,17 +31,18 @@ from eocodec.entropy.partition import (
     to_blocks,
     turn_blocks,
 )
-from eocodec.entropy.rdo import RDO_STRENGTH, state_axes
+from eocodec.entropy.past import PastValues
+from eocodec.entropy.rdo import MAX_SYMBOL, RDO_STRENGTH, state_axes
 from eocodec.entropy.spectrum import BANDS, CELL, SIZES, layout
 from eocodec.entropy.tile_spectrum import SpectrumTables, measured
 from eocodec.errors import MalformedSection
 
 MAX_SHIFTED = 3  # magnitudes from here on share a shift of their reconstruction
-_MAX_SYMBOL = np.float32(2**30 - 64)
 _MAX_DECODED = 2**31 - 1  # of a magnitude, so that it fits 32 bits too
 _WIDTH = MAX_HALF_WIDTH + 1
 
 Float = NDArray[np.float32]
+Wide = NDArray[np.float64]
 Index = NDArray[np.int64]
 Symbols = NDArray[np.int32]
 Observer = Callable[[Request, Float, Symbols], None]  # request, latents in steps [K, n], symbols [K, n]
@@ -83,8 +83,7 @@ class ContextPrior:
 
     def step(self, quality_steps: int) -> float:
         """Quantisation step at a quality."""
-        position = quality_steps / MAX_QUALITY * (self.levels - 1)
-        return float(np.exp2(np.interp(position, np.arange(self.levels), self.log2_step)))
+        return float(step_at(self.log2_step, quality_steps))
 
     def split_rows(self, kind: int, count: int, quality_steps: int) -> Index:
         """Rows of `split_tables` for `count` decisions; kind 0: large, 1: medium."""
@@ -92,18 +91,32 @@ class ContextPrior:
 
 
 @dataclass(frozen=True, eq=False)
+class Past:
+    """DCT coefficients of bands, [256, C, n], float64, in network units.
+
+    mean : what was predicted of a timestep; references : what it was predicted from, the nearest first
+    """
+
+    mean: Wide
+    references: Sequence[Wide]
+
+
+@dataclass(frozen=True, eq=False)
 class ContextFrame:
     """All that is coded of one timestep.
 
     spectrum : [BANDS, C], int64; symbols : by pass, int32
-    values : by size, [C, N * N, n], float32, in steps: latents of a plan, what symbols stand for once decoded
+    values : by size, [C, N * N, n], in steps: latents of a plan, or what decoded symbols stand for, then in
+        float64 if there is a past
+    cost : bits of a plan, about, distortion counted in
     """
 
     axes: Axes
     partition: Partition
     spectrum: Index
     symbols: Sequence[Symbols]
-    values: Mapping[int, Float]
+    values: Mapping[int, NDArray[np.floating[Any]]]
+    cost: float = 0.0
 
     def add_to(self, crc: SymbolsCrc) -> None:
         """Extend a CRC by everything that was decoded."""
@@ -146,25 +159,48 @@ class ContextCoder:
         quality_steps: int,
         lmbda: float,
         observe: Observer | None = None,
+        past: Past | None = None,
     ) -> ContextFrame:
         """Append one timestep.
 
         Parameters
         ----------
-        y : [256 C, rows, cols], float32
+        y : [256 C, rows, cols], float32, less what was predicted
         lmbda : bits that a unit of squared error is worth
         observe : called with every pass (training)
+        past : what earlier timesteps say, if they do
+
+        Returns
+        -------
+        frame : without `values`
         """
-        prior = self.prior
         plan = self.plan(y, quality_steps, lmbda)
+        return self.encode_plan(plan, encoder, edges, quality_steps, lmbda, observe, past)
+
+    def encode_plan(
+        self,
+        plan: ContextFrame,
+        encoder: SymbolEncoder,
+        edges: EdgeWriter,
+        quality_steps: int,
+        lmbda: float,
+        observe: Observer | None = None,
+        past: Past | None = None,
+        *,
+        keep: bool = False,
+    ) -> ContextFrame:
+        """`encode` of what is planned already; keep: the frame's `values` are what its symbols stand for."""
+        prior = self.prior
         prior.axes.encode(encoder, plan.axes)
         self._encode_partition(encoder, plan.partition, quality_steps)
         prior.spectrum.encode(encoder, plan.spectrum, quality_steps)
         worth = np.float32(RDO_STRENGTH * lmbda * prior.step(quality_steps) ** 2)
-        writer = _Writer(plan.values, encoder, prior, worth, observe)
-        model = ContextModel(prior.net, plan.partition, plan.spectrum, quality_steps / MAX_QUALITY)
+        kept = _empty_values(plan.partition, self.bands, past is not None) if keep else {}
+        writer = _Writer(plan.values, kept, encoder, prior, worth, observe)
+        values = None if past is None else self.past_values(past, plan.axes, plan.partition, quality_steps)
+        model = ContextModel(prior.net, plan.partition, plan.spectrum, quality_steps / MAX_QUALITY, values)
         model.run(writer, edges)
-        return replace(plan, symbols=writer.coded, values={})
+        return replace(plan, symbols=writer.coded, values=kept)
 
     def plan(self, y: Float, quality_steps: int, lmbda: float) -> ContextFrame:
         """Axes, partition and spectrum of one timestep, and its latents in steps; arguments of `encode`."""
@@ -173,15 +209,21 @@ class ContextCoder:
         steps = np.full(len(y), step, np.float32)
         axes = state_axes(y.reshape(len(y), -1), steps, prior.axes, self.ring)
         every = self._in_blocks(y, axes, step)
-        partition = choose(every, rows, cols, lmbda * step**2)
+        partition, cost = choose(every, rows, cols, lmbda * step**2)
         chosen = {size: _pick(values, partition, size) for size, values in every.items()}
         spectrum = prior.spectrum.reachable(_spectrum(chosen), quality_steps)
-        return ContextFrame(axes, partition, spectrum, (), chosen)
+        return ContextFrame(axes, partition, spectrum, (), chosen, cost)
 
     def decode(
-        self, decoder: SymbolDecoder, edges: EdgeReader, rows: int, cols: int, quality_steps: int
+        self,
+        decoder: SymbolDecoder,
+        edges: EdgeReader,
+        rows: int,
+        cols: int,
+        quality_steps: int,
+        past: Past | None = None,
     ) -> ContextFrame:
-        """The next timestep, rows x cols cells.
+        """The next timestep, rows x cols cells; past: as in `encode`.
 
         Raises
         ------
@@ -192,8 +234,9 @@ class ContextCoder:
         axes = prior.axes.decode(decoder)
         partition = self._decode_partition(decoder, rows, cols, quality_steps)
         spectrum = prior.spectrum.decode(decoder, quality_steps)
-        reader = _Reader(partition, self.bands, decoder, prior)
-        model = ContextModel(prior.net, partition, spectrum, quality_steps / MAX_QUALITY)
+        reader = _Reader(_empty_values(partition, self.bands, past is not None), decoder, prior)
+        values = None if past is None else self.past_values(past, axes, partition, quality_steps)
+        model = ContextModel(prior.net, partition, spectrum, quality_steps / MAX_QUALITY, values)
         model.run(reader, edges)
         return ContextFrame(axes, partition, spectrum, reader.coded, reader.values)
 
@@ -206,19 +249,39 @@ class ContextCoder:
 
     def latents(self, frame: ContextFrame, quality_steps: int, dtype: type[np.floating[Any]]) -> Latents:
         """What a decoded frame stands for."""
+        u = self.coefficients(frame, quality_steps, dtype).reshape(self.channels, -1)
+        return replace(self.latents_of(u), quality=quality_steps / MAX_QUALITY)
+
+    def latents_of(self, u: NDArray[Any]) -> Latents:
+        """DCT coefficients of bands as latents, [256 C, n]."""
+        live = np.flatnonzero(u.any(1))
+        # u is in terms of bands, that is along the columns of the transposed fixed bases
+        return Latents(live, u[live], self.basis.astype(u.dtype).transpose(0, 2, 1))
+
+    def coefficients(
+        self, frame: ContextFrame, quality_steps: int, dtype: type[np.floating[Any]]
+    ) -> NDArray[Any]:
+        """DCT coefficients of bands that a decoded frame stands for, [16, 16, C, rows, cols]."""
         part, step = frame.partition, self.prior.step(quality_steps)
-        turned = (self._bases(frame.axes) * step).astype(dtype)
+        turned = (self.bases(frame.axes) * step).astype(dtype)
         u = np.zeros((CELL, CELL, self.bands, part.rows, part.cols), dtype)
         for size, values in frame.values.items():
             if values.shape[2]:
                 back = turn_blocks(values.astype(dtype, copy=False), turned, size, back=True)
                 from_blocks(back, size, part.corners(size), u)
-        u = u.reshape(self.channels, -1)
-        live = np.flatnonzero(u.any(1))
-        # u is in terms of bands, that is along the columns of the transposed fixed bases
-        return Latents(live, u[live], self.basis.astype(dtype).transpose(0, 2, 1))
+        return u
 
-    def _bases(self, axes: Axes) -> NDArray[np.float64]:
+    def past_values(self, past: Past, axes: Axes, part: Partition, quality_steps: int) -> PastValues:
+        """Earlier timesteps in the blocks, axes and steps of the current one."""
+        turned, shape = self.bases(axes) / self.prior.step(quality_steps), (CELL, CELL, self.bands)
+
+        def in_blocks(u: Wide) -> dict[int, Wide]:
+            u = u.reshape(*shape, part.rows, part.cols)
+            return {s: turn_blocks(to_blocks(u, s, part.corners(s)), turned, s) for s in SIZES}
+
+        return PastValues(in_blocks(past.mean), [in_blocks(u) for u in past.references])
+
+    def bases(self, axes: Axes) -> NDArray[np.float64]:
         """The tile's bases, columns in terms of bands."""
         own = bases(axes.counts, axes.entries, self.bands)
         return np.asarray(self.basis.astype(np.float64) @ own)
@@ -228,13 +291,13 @@ class ContextCoder:
         rows, cols = y.shape[1:]
         by_frequency = np.matmul(self.basis[self.ring], y.reshape(CELL * CELL, self.bands, -1))
         u = by_frequency.reshape(CELL, CELL, self.bands, rows, cols)
-        turned = (self._bases(axes) / step).astype(np.float32)
+        turned = (self.bases(axes) / step).astype(np.float32)
         blocks = {size: to_blocks(u, size, every_corner(size, rows, cols)) for size in SIZES}
         return {size: turn_blocks(values, turned, size) for size, values in blocks.items()}
 
     def _encode_partition(self, encoder: SymbolEncoder, part: Partition, quality_steps: int) -> None:
         tables = self.prior.split_tables
-        for kind, flags in enumerate((part.large.ravel(), part.medium[part.open_medium()])):
+        for kind, flags in enumerate(part.flags()):
             rows = self.prior.split_rows(kind, flags.size, quality_steps)
             encoder.encode(flags.astype(np.int32), rows, tables)
 
@@ -286,32 +349,39 @@ class _Writer:
 
     def __init__(
         self,
-        values: Mapping[int, Float],
+        latents: Mapping[int, NDArray[Any]],
+        kept: Mapping[int, NDArray[Any]],
         encoder: SymbolEncoder,
         prior: ContextPrior,
         worth: np.float32,
         observe: Observer | None,
     ) -> None:
-        self._values, self._encoder, self._prior, self._worth = values, encoder, prior, worth
-        self._observe = observe
+        self._latents, self._kept, self._encoder, self._prior = latents, kept, encoder, prior
+        self._worth, self._observe = worth, observe
         self.coded: list[Symbols] = []
 
     def symbols(self, requests: Sequence[Request]) -> list[Symbols]:
         """Quantise and code one pass."""
-        taken = [self._values[r.size][r.component, r.place] for r in requests]
+        taken = [self._wanted(r) for r in requests]
         rows = np.concatenate([r.rows.ravel() for r in requests])
         flat = self._quantise(np.concatenate([v.ravel() for v in taken]), rows)
         self._encoder.encode(flat, rows, self._prior.family)
         self.coded.append(flat)
         found = _split(flat, requests)
+        if self._kept:
+            _put(_split(reconstructed(flat, rows, self._prior), requests), requests, self._kept)
         if self._observe is not None:
             for request, values, symbols in zip(requests, taken, found, strict=True):
                 self._observe(request, values, symbols)
         return found
 
+    def _wanted(self, request: Request) -> Float:
+        v = self._latents[request.size][request.component, request.place]
+        return v if request.expected is None else (v - request.expected.shift).astype(np.float32)
+
     def _quantise(self, v: Float, rows: Index) -> Symbols:
         """Symbols nearest to v [n], or one step towards zero where that saves more bits than it costs."""
-        nearest = np.rint(np.clip(v, -_MAX_SYMBOL, _MAX_SYMBOL))
+        nearest = np.rint(np.clip(v, -MAX_SYMBOL, MAX_SYMBOL))
         at = np.flatnonzero(nearest)
         k, value, row = nearest[at], v[at], rows[at]
         saved = self._prior.savings[row, np.clip(k, -_WIDTH, _WIDTH).astype(np.int64) + _WIDTH]
@@ -328,10 +398,11 @@ class _Writer:
 class _Reader:
     """Decodes symbols, and puts what they stand for in place."""
 
-    def __init__(self, part: Partition, bands: int, decoder: SymbolDecoder, prior: ContextPrior) -> None:
-        self._decoder, self._prior = decoder, prior
+    def __init__(
+        self, values: Mapping[int, NDArray[Any]], decoder: SymbolDecoder, prior: ContextPrior
+    ) -> None:
+        self._decoder, self._prior, self.values = decoder, prior, values
         self.coded: list[Symbols] = []
-        self.values = {size: empty_blocks(size, bands, len(part.corners(size))) for size in SIZES}
 
     def symbols(self, requests: Sequence[Request]) -> list[Symbols]:
         """Decode one pass."""
@@ -340,17 +411,34 @@ class _Reader:
         if int(flat.min()) < -_MAX_DECODED:
             raise MalformedSection("SYMBOLS: a symbol is outside +-(2^31 - 1) (R62)")
         self.coded.append(flat)
-        for request, values in zip(requests, _split(self._reconstructed(flat, rows), requests), strict=True):
-            self.values[request.size][request.component, request.place] = values
+        _put(_split(reconstructed(flat, rows, self._prior), requests), requests, self.values)
         return _split(flat, requests)
 
-    def _reconstructed(self, symbols: Symbols, rows: Index) -> Float:
-        values = symbols.astype(np.float32)
-        at = np.flatnonzero(symbols)
-        k = symbols[at]
-        magnitude = np.minimum(np.abs(k.astype(np.int64)), MAX_SHIFTED)
-        values[at] += np.sign(k) * self._prior.shift_from_zero[rows[at], magnitude]
-        return values
+
+def _empty_values(part: Partition, bands: int, wide: bool) -> dict[int, NDArray[Any]]:
+    """Zeros for decoded values; wide: as precise as the part of a prediction that is in them."""
+    dtype = np.float64 if wide else np.float32
+    return {size: empty_blocks(size, bands, len(part.corners(size)), dtype) for size in SIZES}
+
+
+def _put(
+    values: Sequence[NDArray[Any]], requests: Sequence[Request], out: Mapping[int, NDArray[Any]]
+) -> None:
+    """What was decoded of one pass, in its place; the gain's part of a prediction added."""
+    for request, own in zip(requests, values, strict=True):
+        at = out[request.size]
+        expected = request.expected
+        at[request.component, request.place] = own if expected is None else own + expected.shift
+
+
+def reconstructed(symbols: Symbols, rows: Index, prior: ContextPrior) -> Float:
+    """What symbols [n] of tables [n] stand for, in steps."""
+    values = symbols.astype(np.float32)
+    at = np.flatnonzero(symbols)
+    k = symbols[at]
+    magnitude = np.minimum(np.abs(k.astype(np.int64)), MAX_SHIFTED)
+    values[at] += np.sign(k) * prior.shift_from_zero[rows[at], magnitude]
+    return values
 
 
 def _split(flat: NDArray[Any], requests: Sequence[Request]) -> list[NDArray[Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,12 @@ from torch.nn import functional
 from eocodec.coding.tables import from_pmfs
 from eocodec.entropy.stored_tables import StoredTables
 from eocodec.nn.gdn import _LowerBound
-from eocodec.nn.quantise import round_straight_through
+from eocodec.nn.quantise import lower_bound, round_straight_through
 
 FILTERS = (1, 3, 3, 3, 3, 1)  # widths of the scalar network, ends included
 INIT_SCALE = 10.0  # the density starts about this wide
 LIKELIHOOD_FLOOR = 1e-9
+TAIL_MASS = 1e-9  # outside the outer quantiles, and so left to the escape
 
 
 class EntropyBottleneck(StoredTables):
@@ -30,6 +32,8 @@ class EntropyBottleneck(StoredTables):
     ----------
     channels : number of channels C
     """
+
+    target: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,30 +50,43 @@ class EntropyBottleneck(StoredTables):
                 self.factors.append(nn.Parameter(torch.zeros(channels, fan_out, 1)))
         self.quantiles = nn.Parameter(torch.tensor([-INIT_SCALE, 0.0, INIT_SCALE]).repeat(channels, 1, 1))
         self.likelihood_lower_bound = _LowerBound(LIKELIHOOD_FLOOR)
-        self.register_buffer("target", torch.zeros(3))
+        tail = math.log(2 / TAIL_MASS - 1)  # logit of what lies below the lower quantile, its sign turned
+        self.register_buffer("target", torch.tensor([-tail, 0.0, tail]))
 
     @property
     def medians(self) -> Tensor:
         """[C]: about which symbols are rounded."""
         return self.quantiles[:, 0, 1].detach()
 
-    def logits_cumulative(self, v: Tensor) -> Tensor:
-        """Logit of P(value <= v): v [C, 1, n] -> [C, 1, n]."""
-        for i, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+    def logits_cumulative(self, v: Tensor, *, fixed: bool = False) -> Tensor:
+        """Logit of P(value <= v): v [C, 1, n] -> [C, 1, n]; `fixed`: no gradient to the density."""
+        matrices, biases, factors = (
+            [p.detach() if fixed else p for p in part] for part in (self.matrices, self.biases, self.factors)
+        )
+        for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
             v = functional.softplus(matrix) @ v + bias
-            if i < len(self.factors):
-                v = v + torch.tanh(self.factors[i]) * torch.tanh(v)
+            if i < len(factors):
+                v = v + torch.tanh(factors[i]) * torch.tanh(v)
         return v
 
     def likelihoods(self, y: Tensor) -> Tensor:
-        """P of the unit-wide bin about each value: [B, C, h, w] -> same."""
+        """P of the unit-wide bin about each value: [B, C, h, w], float32 or float64 -> same."""
         batch, channels, rows, cols = y.shape
         v = y.transpose(0, 1).reshape(channels, 1, -1)
-        lower, upper = self.logits_cumulative(v - 0.5), self.logits_cumulative(v + 0.5)
+        with torch.autocast(y.device.type, enabled=False):  # half a bin is lost in bfloat16
+            lower, upper = self.logits_cumulative(v - 0.5), self.logits_cumulative(v + 0.5)
         sign = -torch.sign(lower + upper).detach()  # evaluate in the tail where sigmoid keeps its precision
         mass = (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
-        mass = mass.clamp_min(LIKELIHOOD_FLOOR)
+        mass = lower_bound(mass, LIKELIHOOD_FLOOR)
         return mass.reshape(channels, batch, rows, cols).transpose(0, 1)
+
+    def quantile_loss(self) -> Tensor:
+        """How far the quantiles are from where the density has its median and its tails; scalar.
+
+        Its gradient reaches the quantiles alone, and no other loss does: they are fitted beside the rest.
+        """
+        with torch.autocast(self.quantiles.device.type, enabled=False):
+            return (self.logits_cumulative(self.quantiles, fixed=True) - self.target).abs().sum()
 
     def round(self, y: Tensor) -> Tensor:
         """round(y - median) + median, straight-through gradient."""

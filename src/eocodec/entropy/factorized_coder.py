@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.entropy.axes import bases, turn
 from eocodec.entropy.coder import Latents
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
+from eocodec.entropy.levels import step_at
 from eocodec.entropy.prior import FactorizedPrior, Frame, frames_crc, with_offsets
 from eocodec.entropy.rdo import RDO_STRENGTH, quantise, state_axes
 
@@ -42,12 +42,7 @@ class FactorizedCoder:
 
     def steps(self, quality_steps: int) -> NDArray[np.float64]:
         """Quantisation step of every channel at a quality, [M]."""
-        top = len(self.log2_step) - 1
-        position = quality_steps / MAX_QUALITY * top
-        low = min(int(position), max(top - 1, 0))
-        part = position - low
-        mixed = (1 - part) * self.log2_step[low] + part * self.log2_step[min(low + 1, top)]
-        return np.asarray(np.exp2(mixed))
+        return step_at(self.log2_step, quality_steps)
 
     def encode(
         self,

@@ -19,6 +19,7 @@ SCALES_PER_OCTAVE = 3  # a mismatch of at most 12 % in scale costs less than 0.0
 LOG2_SMALLEST = -8.0  # mean |symbol|: one +-1 in 256; a tile of fewer costs nothing to speak of
 SCALES = 51  # up to 2^(-8 + 50/3) = 406
 DEAD_ZONE = 0.1  # the encoder's: bins are [-0.6, 0.6], then [k - 0.4, k + 0.6]
+ROUND = np.float32(0.5 - DEAD_ZONE)  # magnitude + this, cut off: rounding with that dead zone
 MAX_HALF_WIDTH = 1500
 TAIL = 2e-5  # mass left to the escape
 _ESCAPE_VALUE_BITS = 14.0  # of the escape list, per value; typical

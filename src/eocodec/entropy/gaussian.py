@@ -19,6 +19,7 @@ from eocodec.entropy.exact import Cells, EdgeReader, EdgeWriter, Values
 from eocodec.entropy.stored_tables import StoredTables
 from eocodec.errors import WeightsError
 from eocodec.nn.gdn import _LowerBound
+from eocodec.nn.quantise import lower_bound
 
 SCALE_MIN, SCALE_MAX, SCALES = 0.11, 256.0, 64  # of the published models: exp(linspace(ln min, ln max))
 MEAN_STEPS = 256  # means a latent step: they move by 1/512 at most, which no rate notices at scale 0.11
@@ -97,10 +98,10 @@ class GaussianConditional(StoredTables):
 
     def likelihoods(self, centred: Tensor, scales: Tensor) -> Tensor:
         """P of the unit-wide bin about y - mean under each scale; same shape, differentiable."""
-        scales = scales.clamp_min(SCALE_MIN)
+        scales = lower_bound(scales, SCALE_MIN)
         k = centred.abs()
         mass = _upper_tail((k - 0.5) / scales) - _upper_tail((k + 0.5) / scales)
-        return mass.clamp_min(LIKELIHOOD_FLOOR)
+        return lower_bound(mass, LIKELIHOOD_FLOOR)
 
 
 def _upper_tail(x: Tensor) -> Tensor:

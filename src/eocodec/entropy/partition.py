@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eocodec.entropy.family import ROUND
 from eocodec.entropy.spectrum import BANDS, CELL, ORIENTATIONS, SIZES, Layout, layout, merge_matrix
 
 ROUNDS = 3  # of choosing blocks and measuring their spectra
 _FLAG_BITS = 1.0  # that one more decision costs, about
-ROUND = np.float32(0.4)  # |v| + this, cut off: rounding with the encoder's dead zone
 _SMOOTH = 0.02  # symbols added to every mean
 
 Float = NDArray[np.float32]
@@ -44,6 +45,10 @@ class Partition:
         """Places where a medium block may be: not inside a large one."""
         return ~_spread(self.large, 2, self.medium.shape)
 
+    def flags(self) -> tuple[Bools, Bools]:
+        """Decisions as they are coded: large blocks, then medium ones where they may be; row-major."""
+        return self.large.ravel(), self.medium[self.open_medium()]
+
     def corners(self, size: int) -> Index:
         """[n, 2]: first row and column of each block of `size`, in cells, row-major."""
         if size == SIZES[2]:
@@ -68,22 +73,24 @@ def every_corner(size: int, rows: int, cols: int) -> Index:
     return np.argwhere(np.ones((rows // cells, cols // cells), bool)) * cells
 
 
-def empty_blocks(size: int, components: int, count: int) -> Float:
-    """Zeros for `count` blocks, [C, N * N, n], float32; in memory coefficients are the slowest axis."""
-    return np.zeros((size * size, components, count), np.float32).transpose(1, 0, 2)
+def empty_blocks(
+    size: int, components: int, count: int, dtype: type[np.floating[Any]] = np.float32
+) -> NDArray[Any]:
+    """Zeros for `count` blocks, [C, N * N, n]; in memory coefficients are the slowest axis."""
+    return np.zeros((size * size, components, count), dtype).transpose(1, 0, 2)
 
 
-def to_blocks(u: Float, size: int, corners: Index) -> Float:
+def to_blocks(u: NDArray[Any], size: int, corners: Index) -> NDArray[Any]:
     """Coefficients of blocks.
 
     Parameters
     ----------
-    u : [16, 16, C, rows, cols], float32, coefficients of 16-pixel blocks
+    u : [16, 16, C, rows, cols], floats, coefficients of 16-pixel blocks
     corners : [n, 2]
 
     Returns
     -------
-    [C, N * N, n], float32, places sorted as `spectrum.layout` says; in memory they are the slowest axis
+    [C, N * N, n], same dtype, places sorted as `spectrum.layout` says; in memory they are the slowest axis
     """
     shape, n, bands = layout(size), len(corners), u.shape[2]
     by_cell = u.reshape(CELL, CELL, bands, -1)
@@ -92,11 +99,11 @@ def to_blocks(u: Float, size: int, corners: Index) -> Float:
         parts[here] = np.take(by_cell, cells, axis=3)
     if size > CELL:
         parts = _along_both(merge_matrix(size), parts)
-    by_place: Float = parts.reshape(size * size, bands, n)[shape.order]
-    return by_place.transpose(1, 0, 2)
+    by_place = parts.reshape(size * size, bands, n)[shape.order]
+    return np.asarray(by_place.transpose(1, 0, 2))
 
 
-def from_blocks(values: Float, size: int, corners: Index, u: Float) -> None:
+def from_blocks(values: NDArray[Any], size: int, corners: Index, u: NDArray[Any]) -> None:
     """Inverse of `to_blocks`: values [C, N * N, n] into their places in u [16, 16, C, rows, cols]."""
     shape, n, bands = layout(size), len(corners), u.shape[2]
     by_place = np.empty((size * size, bands, n), u.dtype)
@@ -117,7 +124,7 @@ def _cells(shape: Layout, corners: Index, cols: int) -> Iterator[tuple[tuple[sli
             yield here, (corners[:, 0] + row) * cols + corners[:, 1] + col
 
 
-def _along_both(matrix: NDArray[np.float64], parts: Float) -> Float:
+def _along_both(matrix: NDArray[np.float64], parts: NDArray[Any]) -> NDArray[Any]:
     """A matrix [N, N] along the first two axes of [N, N, C, n]; by torch, whose threads are under control."""
     factor = torch.from_numpy(np.ascontiguousarray(matrix, parts.dtype))
     side, columns = len(matrix), parts.shape[2] * parts.shape[3]
@@ -125,11 +132,11 @@ def _along_both(matrix: NDArray[np.float64], parts: Float) -> Float:
     return np.asarray(torch.matmul(factor, down.view(side, side, columns)).numpy().reshape(parts.shape))
 
 
-def turn_blocks(values: Float, bases: Float, size: int, *, back: bool = False) -> Float:
+def turn_blocks(values: NDArray[Any], bases: NDArray[Any], size: int, *, back: bool = False) -> NDArray[Any]:
     """Components of each ring along its basis's columns, or back: values [C, N * N, n], bases [R, C, C]."""
     matrices = (bases if back else bases.transpose(0, 2, 1))[layout(size).ring]
-    turned: Float = np.matmul(matrices, np.ascontiguousarray(values.transpose(1, 0, 2)))
-    return turned.transpose(1, 0, 2)
+    turned = np.matmul(matrices, np.ascontiguousarray(values.transpose(1, 0, 2)))
+    return np.asarray(turned.transpose(1, 0, 2))
 
 
 def live_rows(values: Float) -> tuple[Index, Index, Float]:
@@ -190,8 +197,8 @@ def _geometric_costs(mean: Float) -> tuple[Float, Float]:
     return -np.log2((1 - theta) / (1 + theta)), -np.log2(theta)
 
 
-def choose(values: Mapping[int, Float], rows: int, cols: int, worth: float) -> Partition:
-    """The partition that needs the fewest bits, distortion counted in.
+def choose(values: Mapping[int, Float], rows: int, cols: int, worth: float) -> tuple[Partition, float]:
+    """The partition that needs the fewest bits, distortion counted in, and these.
 
     Parameters
     ----------
@@ -201,14 +208,17 @@ def choose(values: Mapping[int, Float], rows: int, cols: int, worth: float) -> P
     pooled = {size: _pool(v, layout(size)) for size, v in values.items()}
     shapes = {size: (rows // (size // CELL), cols // (size // CELL)) for size in SIZES}
     taken = {size: np.ones(shapes[size], bool) for size in SIZES}
-    part = Partition(rows, cols, taken[64], taken[32])
+    part, total = Partition(rows, cols, taken[64], taken[32]), 0.0
     for _ in range(ROUNDS):
         costs = _spectrum_costs(pooled, taken)
         cost = {size: _block_costs(p, costs, worth).reshape(shapes[size]) for size, p in pooled.items()}
         part = _cheapest(cost, rows, cols)
+        total = sum(
+            float(c[tuple((part.corners(size) // (size // CELL)).T)].sum()) for size, c in cost.items()
+        )
         taken = {64: part.large, 32: part.medium, 16: np.zeros(shapes[16], bool)}
         taken[16][tuple(part.corners(16).T)] = True
-    return part
+    return part, total
 
 
 def _spectrum_costs(pooled: Mapping[int, _Pooled], taken: Mapping[int, Bools]) -> tuple[Float, Float]:

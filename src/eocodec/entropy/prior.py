@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.crc import SymbolsCrc
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.coding.tables import CdfTables, cost_bits
 from eocodec.entropy.axes_tables import Axes, AxesTables
 from eocodec.entropy.family import MAX_HALF_WIDTH, SCALES, SHAPES, table_costs, table_savings
+from eocodec.entropy.levels import at_quality, nearest_level
 from eocodec.errors import MalformedSection
 
 MAX_DELTA = 13
@@ -120,21 +120,14 @@ class FactorizedPrior:
         """Latent channels M."""
         return int(self.default_scale.shape[1])
 
-    def _interpolated(self, levels: Index, quality_steps: int) -> Index:
-        position = quality_steps * (len(levels) - 1)
-        low, part = divmod(position, MAX_QUALITY)
-        high = min(low + 1, len(levels) - 1)
-        mixed = levels[low] * (MAX_QUALITY - part) + levels[high] * part
-        return np.asarray((mixed + MAX_QUALITY // 2) // MAX_QUALITY)
-
     def defaults(self, quality_steps: int, shift: int) -> tuple[Index, Index]:
         """Default scale (shifted, in range) and shape of every channel at a quality."""
-        scale = np.clip(self._interpolated(self.default_scale, quality_steps) + shift, 0, SCALES - 1)
-        level = (2 * quality_steps * (len(self.default_shape) - 1) + MAX_QUALITY) // (2 * MAX_QUALITY)
+        scale = np.clip(at_quality(self.default_scale, quality_steps) + shift, 0, SCALES - 1)
+        level = nearest_level(len(self.default_shape), quality_steps)
         return scale, self.default_shape[level]
 
     def _offset_rows(self, quality_steps: int) -> Index:
-        return OFFSET_SHAPE * SCALES + self._interpolated(self.offset_scale, quality_steps)
+        return OFFSET_SHAPE * SCALES + at_quality(self.offset_scale, quality_steps)
 
     # --- encoder side -------------------------------------------------------------------------------------
 

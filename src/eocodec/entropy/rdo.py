@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from eocodec.entropy.axes import fit, moments
 from eocodec.entropy.axes_tables import Axes, AxesTables
-from eocodec.entropy.family import DEAD_ZONE, MAX_HALF_WIDTH
+from eocodec.entropy.family import MAX_HALF_WIDTH, ROUND
 from eocodec.entropy.prior import Choice, FactorizedPrior, Index, Symbols
 
 RDO_STRENGTH = 0.5  # of lambda; by trial on training crops: BD-rate -1.3 % against 1, and 0.4, 0.7 are worse
 _WIDTH = MAX_HALF_WIDTH + 1
-_MAX_SYMBOL = np.float32(2**30 - 64)  # inside int32 even with an offset as large added; exact in float32
-_ROUND = np.float32(0.5 - DEAD_ZONE)
+MAX_SYMBOL = np.float32(2**30 - 64)  # inside int32 even with an offset as large added; exact in float32
 _STEEP = np.float32(1e6)  # makes a sign of anything that matters
 
 Float = NDArray[np.float32]
@@ -23,7 +22,7 @@ Float = NDArray[np.float32]
 
 def _dead_zone(v: Float) -> Symbols:
     """v rounded to whole numbers, the dead zone to zero."""
-    return np.asarray((v + np.clip(v * _STEEP, -_ROUND, _ROUND)).astype(np.int32))
+    return np.asarray((v + np.clip(v * _STEEP, -ROUND, ROUND)).astype(np.int32))
 
 
 def _lower_where_cheaper(v: Float, table: Index, weight: Float, prior: FactorizedPrior) -> Symbols:
@@ -58,15 +57,15 @@ def quantise(
     """
     lead = prior.bands
     first = z[:lead] / steps[:lead, None]
-    offset = prior.offsets(np.rint(np.clip(first, -_MAX_SYMBOL, _MAX_SYMBOL)).astype(np.int32))
+    offset = prior.offsets(np.rint(np.clip(first, -MAX_SYMBOL, MAX_SYMBOL)).astype(np.int32))
     first -= offset[:, None]
     peak = np.maximum(z.max(1), -z.min(1)) / steps
     peak[:lead] = np.abs(first).max(1)
-    channels = np.flatnonzero(peak + _ROUND >= 1)  # in all others the dead zone takes everything
+    channels = np.flatnonzero(peak + ROUND >= 1)  # in all others the dead zone takes everything
     v = z[channels] / steps[channels, None]
     shifted = channels < lead
     v[shifted] = first[channels[shifted]]
-    np.clip(v, -_MAX_SYMBOL, _MAX_SYMBOL, out=v)
+    np.clip(v, -MAX_SYMBOL, MAX_SYMBOL, out=v)
     choice = prior.choose(_dead_zone(v), channels, offset, quality_steps)
     symbols = _lower_where_cheaper(v, choice.table, weight[channels], prior)
     alive = symbols.any(1)

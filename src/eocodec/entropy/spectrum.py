@@ -7,14 +7,14 @@ mean the same detail fall into the same band. Within a band the coefficients of 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from eocodec.nn.spectral import RING_EDGES
+from eocodec.nn.spectral import RING_EDGES, dct_matrix
 
 SIZES = (16, 32, 64)  # pixels a side
 CELL = 16  # pixels a side of the grid that blocks are placed on
@@ -77,12 +77,5 @@ def layout(size: int) -> Layout:
 @cache
 def merge_matrix(size: int) -> NDArray[np.float64]:
     """[N, N]: from the DCTs of neighbouring 16-pixel stretches, one after the other, to their joint DCT."""
-    parts = np.kron(np.eye(size // CELL), _dct(CELL).T)
-    return np.asarray(_dct(size) @ parts)
-
-
-def _dct(n: int) -> NDArray[np.float64]:
-    k = np.arange(n)
-    matrix = np.cos(math.pi / n * (k[None, :] + 0.5) * k[:, None]) * math.sqrt(2 / n)
-    matrix[0] /= math.sqrt(2)
-    return np.asarray(matrix)
+    small, large = (dct_matrix(n, torch.float64).numpy() for n in (CELL, size))
+    return np.asarray(large @ np.kron(np.eye(size // CELL), small.T))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from eocodec.coding.tables import CdfTables
 from eocodec.errors import WeightsError
 
-_BUFFERS = ("_offset", "_quantized_cdf", "_cdf_length")
+BUFFERS = ("_offset", "_quantized_cdf", "_cdf_length")  # their published names
 
 
 class StoredTables(nn.Module):
@@ -30,8 +30,12 @@ class StoredTables(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in _BUFFERS:
+        for name in BUFFERS:
             self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
+
+    def update_tables(self) -> None:
+        """Compute the tables; needed once, for a model that has none."""
+        raise NotImplementedError
 
     def tables(self) -> CdfTables:
         """The tables that the buffers hold.
@@ -41,7 +45,7 @@ class StoredTables(nn.Module):
         WeightsError : there are none, or the buffers do not fit each other
         TableError : they are no CDF tables
         """
-        first, rows, lengths = (getattr(self, name).cpu().numpy() for name in _BUFFERS)
+        first, rows, lengths = (getattr(self, name).cpu().numpy() for name in BUFFERS)
         if not first.size:
             raise WeightsError("the model has no tables yet; call update_tables() once after training")
         fits = rows.ndim == 2 and len(rows) == first.size == lengths.size
@@ -61,11 +65,11 @@ class StoredTables(nn.Module):
             row[: lengths[number]] = tables.table(number)
         device = self._offset.device
         arrays = (tables.first.copy(), rows, lengths.astype(np.int32))
-        for name, array in zip(_BUFFERS, arrays, strict=True):
+        for name, array in zip(BUFFERS, arrays, strict=True):
             setattr(self, name, torch.from_numpy(array).to(device))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name in _BUFFERS:  # as long as the fitted density made them
+        for name in BUFFERS:  # as long as the fitted density made them
             if prefix + name in state_dict:
                 size = state_dict[prefix + name].shape
                 setattr(self, name, torch.zeros(size, dtype=torch.int32, device=getattr(self, name).device))

@@ -56,7 +56,7 @@ def atomic_output(target: Path, *, force: bool = False, durable: bool = True) ->
         if durable:
             _flush(partial)
         check_output(target, force=force)
-        _replace(partial, target, workplace)
+        replace_output(partial, target, workplace)
     except OSError as error:
         raise write_failure(target, error.strerror or str(error)) from error
     finally:
@@ -77,8 +77,13 @@ def _flush(partial: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def _replace(partial: Path, target: Path, workplace: Path) -> None:
-    """Move `partial` to `target`; a folder cannot be renamed over another, so the old one steps aside."""
+def replace_output(partial: Path, target: Path, workplace: Path) -> None:
+    """Move `partial` to `target`; a folder cannot be renamed over another, so the old one steps aside.
+
+    Parameters
+    ----------
+    workplace : where it steps to; a folder of the same file system
+    """
     if not (target.is_dir() and not target.is_symlink()) and partial.is_file():
         partial.replace(target)
         return

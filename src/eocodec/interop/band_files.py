@@ -14,7 +14,7 @@ from eocodec.interop.bands import parse_band
 from eocodec.interop.gdal import Dataset, describe, native_nodata, open_dataset, read_window
 from eocodec.interop.layers import Layer
 from eocodec.interop.resample import bilinear, keep_means
-from eocodec.interop.scene import SceneInfo
+from eocodec.interop.scene import SceneInfo, check_absent
 from eocodec.sensors import S2_BAND_NAMES
 from eocodec.types import AnyArray
 
@@ -49,10 +49,8 @@ class BandFilesSource:
             nodata = _common_nodata({files[band]: dataset for band, dataset in datasets.items()})
         for band, dataset in datasets.items():
             _check_alike(dataset, files[band], datasets[finest], files[finest])
-        if len(datasets) < len(S2_BAND_NAMES) and nodata is None:
-            raise RasterError(
-                "bands are missing, and no nodata value is known to stand for them; state one with --nodata 0"
-            )
+        if len(datasets) < len(S2_BAND_NAMES):
+            check_absent(nodata)
         info = _describe_all(datasets, files, finest, nodata)
         return cls(info, datasets, stack.pop_all())
 

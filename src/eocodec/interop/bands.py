@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from eocodec.errors import BandError
 from eocodec.sensors import S2_BAND_NAMES, band_index
@@ -57,22 +58,62 @@ def stack_order(
     return _order_of([text or "" for text in descriptions], f"the band descriptions of {where}"), None
 
 
-def extra_bands(names: Sequence[str | None], count: int) -> dict[int, str]:
-    """Positions and names of a stack's bands that no model knows; none unless all of the model's are there.
+@dataclass(frozen=True)
+class StackBands:
+    """What the bands of a stack are.
+
+    Attributes
+    ----------
+    present : the model's bands that are there, in the model's order
+    places : position in the stack of each of them, 0-based
+    extra : names of the bands that no model knows, by position
+    note : what was assumed, or None
+    """
+
+    present: tuple[str, ...]
+    places: tuple[int, ...]
+    extra: Mapping[int, str] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Position of each band of the model among those of the stack, the extra ones not counted."""
+        kept = sorted(self.places)
+        return tuple(kept.index(place) for place in self.places)
+
+
+def stack_bands(
+    where: str, descriptions: Sequence[str | None], stated: Sequence[str] | None = None
+) -> StackBands:
+    """Sort the bands of a stack: all of the model's or, where every band is named, some; and others.
 
     Parameters
     ----------
-    names : of each band in the file's order, or None
-    count : bands of the file; names that are not as many say nothing
+    where, descriptions, stated : as in `stack_order`
+
+    Raises
+    ------
+    BandError : the names do not say which band is which
     """
+    names = list(descriptions if stated is None else stated)
     parsed = [parse_band(name) for name in names]
-    if len(parsed) != count or not set(S2_BAND_NAMES) <= set(parsed):
-        return {}
-    return {
-        k: _layer_name(name, band, k)
-        for k, (name, band) in enumerate(zip(names, parsed, strict=True))
-        if band not in S2_BAND_NAMES
-    }
+    known = [band for band in parsed if band in S2_BAND_NAMES]
+    is_whole = set(S2_BAND_NAMES) <= set(known)
+    # As many bands as the model has, one of them unknown: it is misspelt rather than another.
+    is_part = bool(known) and all(names) and (stated is not None or len(names) != len(S2_BAND_NAMES))
+    is_unique = len(set(known)) == len(known) and len(names) == len(descriptions)
+    if not (is_unique and (is_whole or is_part)):
+        order, note = stack_order(where, descriptions, stated)
+        return StackBands(S2_BAND_NAMES, order, {}, note)
+    present = tuple(band for band in S2_BAND_NAMES if band in known)
+    extra = {k: _layer_name(names[k], band, k) for k, band in enumerate(parsed) if band not in S2_BAND_NAMES}
+    places = tuple(parsed.index(band) for band in present)
+    return StackBands(present, places, extra, None if is_whole else _absent_note(where, present))
+
+
+def _absent_note(where: str, present: Sequence[str]) -> str:
+    absent = [band for band in S2_BAND_NAMES if band not in present]
+    return f"{where} has no {' '.join(absent)}; they stay nodata"
 
 
 def _layer_name(text: str | None, band: str | None, position: int) -> str:
@@ -105,5 +146,6 @@ def _count_message(where: str, descriptions: Sequence[str | None]) -> str:
     plural = "band" if len(descriptions) == 1 else "bands"
     return (
         f"{where} has {len(descriptions)} {plural}, the model takes {len(S2_BAND_NAMES)}: "
-        f"{' '.join(S2_BAND_NAMES)}{surplus}; give a stack of these, or a folder with one file per band"
+        f"{' '.join(S2_BAND_NAMES)}{surplus}; say which are there with --bands B02,B03,... "
+        "in the file's order, or give a folder with one file per band"
     )

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from eocodec.errors import BandError, InputError, MissingDependency, RasterError
-from eocodec.interop.bands import extra_bands, parse_band, stack_order
+from eocodec.interop.bands import parse_band, stack_bands
 from eocodec.interop.gdal import as_nodata
 from eocodec.interop.geozarr import parse_geotransform
 from eocodec.interop.layers import Layer, LayerInfo
 from eocodec.interop.scene import SceneInfo
-from eocodec.sensors import S2_BAND_NAMES
 from eocodec.types import AnyArray
 
 BAND_AXES = ("band", "bands", "channel", "wavelength")
@@ -69,7 +68,7 @@ def open_cube(
 
     Parameters
     ----------
-    bands : names in the order of the band axis, where its coordinate does not give them
+    bands : names in the order of the band axis, where its coordinate does not give them; some may be missing
     nodata : replaces what the cube says
     time : position or ISO 8601 date of the timestep; None: the only one
     variable : the one with the bands; None: the only one that has a band axis
@@ -87,6 +86,23 @@ def open_cube(
     except (InputError, MissingDependency):
         dataset.close()
         raise
+
+
+def timesteps(path: Path, *, variable: str | None = None) -> tuple[str, ...]:
+    """What `time` of `open_cube` is for each timestep of a cube; empty where there is but one.
+
+    Errors of `open_cube`.
+    """
+    dataset = _open(path)
+    try:
+        plane = _planes(dataset, path, variable)[0][0]
+        axis = _axis(plane, TIME_AXES)
+        if axis is None or plane.sizes[axis] == 1:
+            return ()
+        stamps = plane[axis].values if axis in plane.coords else range(plane.sizes[axis])
+        return tuple(str(stamp) for stamp in stamps)
+    finally:
+        dataset.close()
 
 
 def _open(path: Path) -> Any:
@@ -120,14 +136,8 @@ def _scene(
 ) -> CubeSource:
     planes, names = _planes(dataset, path, variable)
     planes = [_at_time(plane, path, time) for plane in planes]
-    names = list(names if bands is None else bands)
-    extra = extra_bands(names, len(planes))
-    kept = [k for k in range(len(planes)) if k not in extra]
-    stated = None if bands is None else [band for k, band in enumerate(bands) if k not in extra]
-    order, note = stack_order(
-        str(path), [names[k] for k in kept] if len(names) == len(planes) else [None], stated
-    )
-    chosen = tuple(planes[kept[k]] for k in order)
+    found = stack_bands(str(path), names, bands)
+    chosen = tuple(planes[place] for place in found.places)
     first = chosen[0]
     if {plane.dtype for plane in chosen} != {first.dtype} or {plane.shape for plane in chosen} != {
         first.shape
@@ -136,12 +146,12 @@ def _scene(
     info = SceneInfo(
         shape=(len(chosen), *first.shape),
         dtype=np.dtype(first.dtype),
-        bands=S2_BAND_NAMES,
+        bands=found.present,
         nodata=_nodata(first) if nodata is None else nodata,
-        order=order,
-        descriptions=S2_BAND_NAMES,
+        order=found.order,
+        descriptions=found.present,
         sources=(path.name,),
-        notes=(note,) if note else (),
+        notes=(found.note,) if found.note else (),
         **_georeferencing(dataset, first),
     )
     stamp = first.coords.get(next((name for name in TIME_AXES if name in first.coords), ""))
@@ -150,7 +160,7 @@ def _scene(
             str(np.datetime_as_string(stamp.values, "s")) if stamp.dtype.kind == "M" else str(stamp.values)
         )
         info = replace(info, tags={"DATETIME": moment}, product={"sensing_time": moment})
-    layers = tuple(_layer(planes[k], name, info) for k, name in extra.items())
+    layers = tuple(_layer(planes[k], name, info) for k, name in found.extra.items())
     return CubeSource(info, chosen, dataset, layers)
 
 

@@ -19,11 +19,10 @@ from typing import Any
 import rasterio
 import rasterio.shutil
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RioWindow
 
 from eocodec.interop.atomic import atomic_output, check_output, write_failure
 from eocodec.interop.container import FolderSink
-from eocodec.interop.gdal import Dataset, file_layer, gdal_session, gdal_threads, open_dataset
+from eocodec.interop.gdal import Dataset, file_layer, gdal_session, gdal_threads, open_dataset, rio_window
 from eocodec.interop.geotiff import BLOCK, is_complete, raster_profile, write_geotiff, write_metadata
 from eocodec.interop.layer_store import array_documents, write_array
 from eocodec.interop.layers import Layer, documents_of, layers_of
@@ -235,7 +234,7 @@ def _write_bands(
 def _write_planes(
     datasets: dict[int, Dataset], bands: list[int], planes: AnyArray, rows: slice, cols: slice
 ) -> None:
-    window = RioWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+    window = rio_window(rows, cols)
     for k, plane in zip(bands, planes, strict=True):
         datasets[k].write(plane, 1, window=window)
 
@@ -293,8 +292,7 @@ def _write_layer(file: Path, layer: Layer, scene: SceneInfo, compression: str) -
     with rasterio.open(file, "w", **raster_profile(part, compression)) as dataset:
         write_metadata(dataset, part)
         for _, _, (rows, cols) in tile_windows((info.shape[1], info.shape[2]), LAYER_BLOCK):
-            window = RioWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-            dataset.write(layer.read(rows, cols), window=window)
+            dataset.write(layer.read(rows, cols), window=rio_window(rows, cols))
 
 
 def _zarr_documents(source: SceneSource, layers: list[Layer]) -> dict[str, bytes]:

@@ -127,15 +127,26 @@ def encode_file(
     check_suffix(path)
     check_output(path, force=force)
     with closing(open_scene(inputs, bands=bands, nodata=options.nodata, read=read)) as source:
-        info = source.info
-        check_units(info, options.scale)
-        offset = options.offset or float(info.product.get("offset", 0.0))
-        options = replace(options, nodata=info.nodata, offset=offset)
-        found = _search(source, options, target, tile, path.suffix) if target is not None else None
-        if found is not None:
-            options = replace(options, quality=found.quality)
-        written = write_store(path, source, options, tile=tile, force=force, progress=progress)
-        layers = tuple(layer.info.name for layer in layers_of(source))
+        report = encode_scene(source, path, options, target=target, tile=tile, force=force, progress=progress)
+    return replace(report, seconds=time.perf_counter() - begin)
+
+
+def encode_scene(
+    source: SceneSource,
+    output: str | Path,
+    options: EncodeOptions,
+    *,
+    target: RateTarget | None = None,
+    tile: int = DEFAULT_TILE,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> EncodeReport:
+    """Encode a scene that is open; arguments and errors of `encode_file`."""
+    begin = time.perf_counter()
+    path = Path(output)
+    info = source.info
+    options, found = settings_for(source, options, target, tile=tile, suffix=path.suffix)
+    written = write_store(path, source, options, tile=tile, force=force, progress=progress)
     return EncodeReport(
         total_bytes=written.total_bytes,
         raw_bytes=info.raw_bytes,
@@ -148,8 +159,27 @@ def encode_file(
         notes=info.notes,
         beside_bytes=written.beside_bytes,
         max_error=options.max_error,
-        layers=layers,
+        layers=tuple(layer.info.name for layer in layers_of(source)),
     )
+
+
+def settings_for(
+    source: SceneSource, options: EncodeOptions, target: RateTarget | None, *, tile: int, suffix: str
+) -> tuple[EncodeOptions, SearchResult | None]:
+    """The options completed by what a scene says of itself, and the search that gave the quality, if any.
+
+    Raises
+    ------
+    UnitsError : see `check_units`
+    """
+    info = source.info
+    check_units(info, options.scale)
+    offset = options.offset or float(info.product.get("offset", 0.0))
+    options = replace(options, nodata=info.nodata, offset=offset)
+    if target is None:
+        return options, None
+    found = _search(source, options, target, tile, suffix)
+    return replace(options, quality=found.quality), found
 
 
 def _values(info: SceneInfo) -> int:

@@ -90,6 +90,11 @@ def open_dataset(path: str, stack: ExitStack) -> Dataset:
         ) from error
 
 
+def rio_window(rows: slice, cols: slice) -> RioWindow:
+    """A window with explicit start and stop as rasterio spells it: columns first, sizes for ends."""
+    return RioWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+
+
 def read_window(dataset: Dataset, indexes: list[int], rows: slice, cols: slice) -> AnyArray:
     """Pixels [n, h, w] of some bands (counted from 1) of a window.
 
@@ -97,10 +102,9 @@ def read_window(dataset: Dataset, indexes: list[int], rows: slice, cols: slice) 
     ------
     RasterError : the file is damaged there
     """
-    window = RioWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
     try:
         with gdal_session():
-            return np.asarray(dataset.read(indexes, window=window))
+            return np.asarray(dataset.read(indexes, window=rio_window(rows, cols)))
     except (RasterioError, OSError) as error:
         raise RasterError(
             f"{dataset.name} cannot be read at rows {rows.start}-{rows.stop}, "

@@ -15,10 +15,9 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
-from rasterio.windows import Window as RioWindow
 
 from eocodec.interop.atomic import atomic_output, write_failure
-from eocodec.interop.gdal import gdal_session, gdal_threads
+from eocodec.interop.gdal import gdal_session, gdal_threads, rio_window
 from eocodec.interop.scene import Progress, SceneInfo, SceneSource, read_ahead, tile_windows
 
 BLOCK = 512
@@ -156,8 +155,7 @@ def _write_pixels(dataset: Any, source: SceneSource, tile: int, progress: Progre
     with closing(read_ahead(source, windows, tile)) as batches:
         for batch, tiles in batches:
             for (_, _, (rows, cols)), pixels in zip(batch, tiles, strict=True):
-                window = RioWindow(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-                dataset.write(pixels, indexes, window=window)
+                dataset.write(pixels, indexes, window=rio_window(rows, cols))
             done += len(batch)
             if progress is not None:
                 progress(done, len(windows))

@@ -32,6 +32,41 @@ def is_url(path: str | Path) -> bool:
     return "://" in str(path)
 
 
+def fetch(url: str) -> bytes:
+    """A whole document behind a URL.
+
+    Raises
+    ------
+    MissingDependency, RasterError : as `RemoteFile` does
+    """
+    fs, path = _file_system(url, None)
+    return _cat(fs, path, url)
+
+
+def _file_system(url: str, storage_options: Mapping[str, Any] | None) -> tuple[Any, str]:
+    """fsspec's file system for a URL, and its name for the file."""
+    try:
+        from fsspec.core import url_to_fs
+
+        fs, path = url_to_fs(url, **(storage_options or {}))
+    except ImportError as error:
+        raise MissingDependency(
+            f"{url} cannot be read ({error}); pip install 'eocodec[remote]', or download the file"
+        ) from error
+    except ValueError as error:
+        raise RasterError(f"{url} is of an unknown protocol ({error}); check the address") from error
+    return fs, str(path)
+
+
+def _cat(fs: Any, path: str, url: str, start: int | None = None, stop: int | None = None) -> bytes:
+    try:
+        return bytes(fs.cat_file(path, start=start, end=stop))
+    except FileNotFoundError as error:
+        raise RasterError(f"{url} does not exist; check the address") from error
+    except _transport_errors() as error:
+        raise RasterError(f"{url} cannot be read ({error}); check address and access") from error
+
+
 class RemoteFile:
     """A file behind a URL whose end is kept in memory.
 
@@ -44,16 +79,7 @@ class RemoteFile:
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.url = url
-        try:
-            from fsspec.core import url_to_fs
-
-            self._fs, self._path = url_to_fs(url, **(storage_options or {}))
-        except ImportError as error:
-            raise MissingDependency(
-                f"{url} cannot be read ({error}); pip install 'eocodec[remote]', or download the file"
-            ) from error
-        except ValueError as error:
-            raise RasterError(f"{url} is of an unknown protocol ({error}); check the address") from error
+        self._fs, self._path = _file_system(url, storage_options)
         self._end = self._fetch(-END_BYTES, None)
         self._end_start = _position_of(self._end)
         self.size = self._end_start + len(self._end)
@@ -73,12 +99,7 @@ class RemoteFile:
         return data + self._end[: stop - middle]
 
     def _fetch(self, start: int, stop: int | None) -> bytes:
-        try:
-            return bytes(self._fs.cat_file(self._path, start=start, end=stop))
-        except FileNotFoundError as error:
-            raise RasterError(f"{self.url} does not exist; check the address") from error
-        except _transport_errors() as error:
-            raise RasterError(f"{self.url} cannot be read ({error}); check address and access") from error
+        return _cat(self._fs, self._path, self.url, start, stop)
 
 
 class RemoteZip:

@@ -13,7 +13,7 @@ from typing import Any
 
 from eocodec.errors import BandError, InputError, RasterError, UnitsError
 from eocodec.interop.band_files import BandFilesSource, choose_finest, parse_wanted
-from eocodec.interop.bands import extra_bands, parse_band, stack_order
+from eocodec.interop.bands import parse_band, stack_bands
 from eocodec.interop.gdal import (
     RASTER_SUFFIXES,
     Dataset,
@@ -24,12 +24,11 @@ from eocodec.interop.gdal import (
 )
 from eocodec.interop.layers import Layer
 from eocodec.interop.scene import SceneInfo, SceneSource
-from eocodec.interop.views import crop_to, pick_layers
+from eocodec.interop.views import crop_to, fill_absent, pick_layers
 from eocodec.sensors import S2_BAND_NAMES
 from eocodec.types import AnyArray
 
 CUBE_SUFFIXES = (".nc", ".nc4", ".h5", ".zarr")
-STAC_SUFFIXES = (".json", ".geojson")
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,9 @@ def open_scene(
 
     Parameters
     ----------
-    inputs : one stack; or one file per band, in any order, their names containing B01 ... B12; or a folder of
-        such; or a Sentinel-2 product (.SAFE folder or zip); a STAC item or item collection (.json); a cube
-        (NetCDF or Zarr, through xarray)
+    inputs : one stack, of all bands or of some with names; or one file per band, in any order, their names
+        containing B01 ... B12; or a folder of such; or a Sentinel-2 product (.SAFE folder or zip); a STAC
+        item or item collection (.json or URL); a cube (NetCDF or Zarr, through xarray)
     bands : the stack's band names in the file's order, where its descriptions do not give them; of all
         others, the bands to take
     nodata : replaces what the files say
@@ -80,9 +79,18 @@ def open_scene(
     BandError : the bands are not those of the model, or their order is unknown
     InputError : the part asked for is not there
     """
-    source = _open_whole(inputs, bands, nodata, read)
+    return part_of(_open_whole(inputs, bands, nodata, read), read)
+
+
+def part_of(source: SceneSource, read: ReadOptions) -> SceneSource:
+    """A source that is open as `open_scene` gives it: with absent bands, layers and area as asked for.
+
+    Raises
+    ------
+    InputError : the part asked for is not there; the source is closed
+    """
     try:
-        return crop_to(pick_layers(source, read.layers), read.bbox)
+        return crop_to(pick_layers(fill_absent(source), read.layers), read.bbox)
     except InputError:
         source.close()
         raise
@@ -93,7 +101,7 @@ def _open_whole(
 ) -> SceneSource:
     from eocodec.interop.cube import open_cube
     from eocodec.interop.safe import is_product, open_product
-    from eocodec.interop.stac import open_item
+    from eocodec.interop.stac import is_stac, open_item
 
     if not inputs:
         raise RasterError("no input was given; name a raster, a folder or one file per band")
@@ -101,8 +109,8 @@ def _open_whole(
     if len(inputs) == 1:
         if is_product(first):
             return open_product(first, bands=bands, nodata=nodata)
-        if first.suffix.lower() in STAC_SUFFIXES:
-            return open_item(first, bands=bands, nodata=nodata, item=read.item)
+        if is_stac(inputs[0]):
+            return open_item(inputs[0], bands=bands, nodata=nodata, item=read.item)
         if first.suffix.lower() in CUBE_SUFFIXES:
             return open_cube(first, bands=bands, nodata=nodata, time=read.time, variable=read.variable)
     with ExitStack() as stack:
@@ -148,7 +156,7 @@ def _named(info: SceneInfo) -> str:
 
 @dataclass
 class StackSource:
-    """One raster with all bands, and perhaps more; `places` are the bands' positions in it."""
+    """One raster with all bands or some, and perhaps others; `places` are the bands' positions in it."""
 
     info: SceneInfo
     dataset: Dataset
@@ -166,15 +174,14 @@ class StackSource:
         stack: ExitStack,
     ) -> StackSource:
         """Describe an open dataset; `stack` closes it."""
-        names = list(dataset.descriptions if bands is None else bands)
-        extra = extra_bands(names, dataset.count)
-        kept = [k for k in range(dataset.count) if k not in extra]
-        stated = None if bands is None else [name for k, name in enumerate(names) if k not in extra]
-        order, note = stack_order(path, [dataset.descriptions[k] for k in kept], stated)
-        info = describe(dataset, path, tuple(kept[k] for k in order), nodata)
-        info = replace(info, order=order, notes=(note,) if note else ())
-        layers = tuple(file_layer(dataset, name, Path(path).name, (k + 1,)) for k, name in extra.items())
-        return cls(info, dataset, tuple(kept[k] for k in order), stack.pop_all(), layers)
+        found = stack_bands(path, dataset.descriptions, bands)
+        info = describe(dataset, path, found.places, nodata)
+        notes = (found.note,) if found.note else ()
+        info = replace(info, bands=found.present, order=found.order, notes=notes)
+        layers = tuple(
+            file_layer(dataset, name, Path(path).name, (k + 1,)) for k, name in found.extra.items()
+        )
+        return cls(info, dataset, found.places, stack.pop_all(), layers)
 
     def read(self, rows: slice, cols: slice) -> AnyArray:
         """Pixels [C, h, w] of a window, in the model's band order."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from eocodec.errors import RasterError
 from eocodec.raster.tiles import Tiles
 from eocodec.types import AnyArray, BoolArray
 
@@ -126,6 +127,14 @@ def tile_windows(shape: tuple[int, int], tile: int) -> Iterator[tuple[int, int, 
     """(tile row, tile column, window) over a raster of `shape` (rows, cols); edge tiles are smaller."""
     tiles = Tiles(shape, (tile, tile))
     return ((i, j, tiles[i, j]) for i, j in tiles.indices())
+
+
+def check_absent(nodata: float | int | None) -> None:
+    """Raise RasterError unless there is a value to stand for bands that are missing."""
+    if nodata is None:
+        raise RasterError(
+            "bands are missing, and no nodata value is known to stand for them; state one with --nodata 0"
+        )
 
 
 def is_nodata(pixels: AnyArray, nodata: float | int | None) -> BoolArray:

@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from eocodec.errors import InputError, RasterError
+from eocodec.errors import CodecError, InputError, RasterError
 from eocodec.interop.band_files import BandFilesSource, check_found, parse_wanted
 from eocodec.interop.bands import parse_band
 from eocodec.interop.gdal import RASTER_SUFFIXES, file_layer, open_dataset
+from eocodec.interop.remote import fetch, is_url
 from eocodec.interop.scene import SceneInfo
 from eocodec.sensors import BASELINE_0400_OFFSET, DN_PER_REFLECTANCE, S2_BAND_NAMES
 
@@ -45,6 +46,8 @@ PICTURES = frozenset(
     {"visual", "preview", "thumbnail", "overview", "rendered_preview", "tilejson", "tci", "pvi"}
 )
 FIRST_BASELINE_WITH_OFFSET = 4.0
+SUFFIXES = (".json", ".geojson")
+MAX_ITEMS = 100_000  # of the pages of a search, which could be one for everything
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,14 @@ class Asset:
         return found
 
 
+def is_stac(place: str | Path) -> bool:
+    """Whether a name is that of an item or a collection: JSON, or an address of an API, without a suffix."""
+    suffix = PurePosixPath(urlsplit(str(place)).path).suffix.lower()
+    return suffix in SUFFIXES or (is_url(place) and not suffix)
+
+
 def open_item(
-    path: Path,
+    path: str | Path,
     *,
     bands: Sequence[str] | None = None,
     nodata: float | int | None = None,
@@ -118,7 +127,7 @@ def open_item(
 
     Parameters
     ----------
-    path : of an item, or of an item collection
+    path : or URL, of an item or of an item collection
     bands : those to take; None: all of the model, and all must be there
     nodata : replaces what item and files say
     item : id of the one to take of a collection of several
@@ -129,8 +138,18 @@ def open_item(
     BandError : a band has no asset
     InputError : which item is meant is not clear
     """
-    found = _choose_item(read_items(path), item, path)
-    assets = [asset for asset in item_assets(found, path) if asset.is_data]
+    return open_assets(_choose_item(read_items(path), item, path), path, bands=bands, nodata=nodata)
+
+
+def open_assets(
+    item: Mapping[str, Any],
+    base: str | Path,
+    *,
+    bands: Sequence[str] | None = None,
+    nodata: float | int | None = None,
+) -> BandFilesSource:
+    """Open the assets of an item's content; `base` is the place of its document. Otherwise `open_item`."""
+    assets = [asset for asset in item_assets(item, base) if asset.is_data]
     wanted = None if bands is None else parse_wanted(bands)
     with ExitStack() as stack:
         chosen, others = _finest(assets, stack)
@@ -147,49 +166,77 @@ def open_item(
             if name not in S2_BAND_NAMES
         )
         skipped = [asset.key for band, asset in chosen.items() if band in S2_BAND_NAMES and band not in taken]
-        info = _describe(source.info, found, taken)
-        info = replace(info, left_out=(*_pictures(found, assets), *others, *skipped))
+        info = _describe(source.info, item, taken)
+        info = replace(info, left_out=(*_pictures(item, assets), *others, *skipped))
         return BandFilesSource(info, source.datasets, stack.pop_all(), layers)
 
 
-def read_items(path: Path) -> list[Mapping[str, Any]]:
-    """The items of a file: its own, or those of its collection.
+def read_items(path: str | Path) -> list[Mapping[str, Any]]:
+    """The items of a file: its own, or those of its collection; behind a URL, of all pages.
 
     Raises
     ------
     RasterError : the file is not there, or no STAC item
+    MissingDependency : fsspec is not there to read a URL
     """
+    items: list[Mapping[str, Any]] = []
+    page: str | None = str(path)
+    while page is not None:
+        content = _read_json(page)
+        found: list[Any] = content.get("features", [content]) if isinstance(content, dict) else [None]
+        if not all(isinstance(item, dict) and isinstance(item.get("assets"), dict) for item in found):
+            raise RasterError(f"{page} is no STAC item or item collection: there are no assets")
+        items += found
+        page = _next_page(content, page) if is_url(page) else None
+        if len(items) > MAX_ITEMS:
+            raise RasterError(f"{path} gives over {MAX_ITEMS} items; narrow the search")
+    return items
+
+
+def _read_json(place: str) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(fetch(place) if is_url(place) else Path(place).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RasterError(f"{path} does not exist; check the path") from error
+        raise RasterError(f"{place} does not exist; check the path") from error
+    except CodecError:
+        raise
     except (OSError, ValueError) as error:
-        raise RasterError(f"{path} is no JSON ({error}); give a STAC item or item collection") from error
-    items = content.get("features", [content]) if isinstance(content, dict) else [None]
-    if not all(isinstance(item, dict) and isinstance(item.get("assets"), dict) for item in items):
-        raise RasterError(f"{path} is no STAC item or item collection: there are no assets")
-    return list(items)
+        raise RasterError(f"{place} is no JSON ({error}); give a STAC item or item collection") from error
 
 
-def item_assets(item: Mapping[str, Any], path: Path) -> list[Asset]:
-    """An item's assets; relative places are beside the item's file."""
+def _next_page(content: Mapping[str, Any], page: str) -> str | None:
+    """Address of the next part of a search's result."""
+    for link in content.get("links", ()):
+        if isinstance(link, dict) and link.get("rel") == "next" and "href" in link:
+            if link.get("method", "GET") != "GET":
+                raise RasterError(
+                    f"{page} has more pages, but not for GET; save what the search finds, and give the file"
+                )
+            return urljoin(page, str(link["href"]))
+    return None
+
+
+def item_assets(item: Mapping[str, Any], base: str | Path) -> list[Asset]:
+    """An item's assets; relative places are beside the item's document."""
     return [
-        Asset(key, _place(str(details["href"]), path), details)
+        Asset(key, _place(str(details["href"]), base), details)
         for key, details in item["assets"].items()
         if isinstance(details, dict) and "href" in details
     ]
 
 
-def _place(href: str, path: Path) -> str:
+def _place(href: str, base: str | Path) -> str:
     parts = urlsplit(href)
     if parts.scheme == "file":
         return parts.path
     if parts.scheme in ("http", "https", "s3", "gs") or href.startswith("/vsi"):
         return href
-    return str(path.parent / href)
+    return urljoin(str(base), href) if is_url(base) else str(Path(base).parent / href)
 
 
-def _choose_item(items: Sequence[Mapping[str, Any]], wanted: str | None, path: Path) -> Mapping[str, Any]:
+def _choose_item(
+    items: Sequence[Mapping[str, Any]], wanted: str | None, path: str | Path
+) -> Mapping[str, Any]:
     ids = [str(item.get("id")) for item in items]
     if wanted is not None and wanted not in ids:
         raise InputError(f"{path} has no item {wanted}; it has {', '.join(ids[:5])}")

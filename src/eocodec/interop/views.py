@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from rasterio.crs import CRS
@@ -13,11 +14,20 @@ from rasterio.warp import transform_bounds
 
 from eocodec.errors import InputError
 from eocodec.interop.layers import CroppedLayer, Layer, documents_of, layers_of, shifted
-from eocodec.interop.scene import SceneInfo, SceneSource, is_nodata
-from eocodec.sensors import SATURATED_DN
+from eocodec.interop.scene import SceneInfo, SceneSource, check_absent, is_nodata
+from eocodec.sensors import S2_BAND_NAMES, SATURATED_DN
 from eocodec.types import AnyArray
 
 Bbox = tuple[float, float, float, float]  # left, bottom, right, top
+# What a scene says of a band that it has not.
+NOTHING: dict[str, Any] = {
+    "descriptions": None,
+    "band_tags": {},
+    "scales": 1.0,
+    "offsets": 0.0,
+    "units": None,
+    "factors": 1,
+}
 DENSIFY = 21  # points an edge: a rectangle in degrees has curved edges in a projection
 
 
@@ -66,6 +76,20 @@ class Subset(View):
     def read(self, rows: slice, cols: slice) -> AnyArray:
         """Pixels [C, h, w] of a window."""
         return self.scene.read(rows, cols)[list(self.positions)]
+
+
+@dataclass(frozen=True)
+class Filled(View):
+    """A scene with nodata for the bands that it lacks; `positions` are those of its own among all."""
+
+    positions: tuple[int, ...]
+
+    def read(self, rows: slice, cols: slice) -> AnyArray:
+        """Pixels [C, h, w] of a window."""
+        part = self.scene.read(rows, cols)
+        out = np.full((self.info.shape[0], *part.shape[1:]), self.info.nodata, part.dtype)
+        out[list(self.positions)] = part
+        return out
 
 
 @dataclass(frozen=True)
@@ -126,6 +150,39 @@ def pick_bands(source: SceneSource, positions: Sequence[int]) -> SceneSource:
         absent=tuple(name for name in info.absent if name in bands),
     )
     return Subset(part, source, layers_of(source), positions)
+
+
+def fill_absent(source: SceneSource) -> SceneSource:
+    """The scene with all bands of the model, those that it lacks as absent ones; `pick_bands` undoes it.
+
+    Raises
+    ------
+    RasterError : bands are missing, and the scene has no nodata value
+    """
+    info = source.info
+    if info.bands == S2_BAND_NAMES:
+        return source
+    check_absent(info.nodata)
+    absent = tuple(band for band in S2_BAND_NAMES if band not in info.bands)
+    places = (*info.order, *range(len(info.bands), len(S2_BAND_NAMES)))  # absent ones come last in the file
+    order = dict(zip((*info.bands, *absent), places, strict=True))
+    known: dict[str, Any] = {name: _spread(info, name, nothing) for name, nothing in NOTHING.items()}
+    whole = replace(
+        info,
+        shape=(len(S2_BAND_NAMES), *info.shape[1:]),
+        bands=S2_BAND_NAMES,
+        order=tuple(order[band] for band in S2_BAND_NAMES),
+        absent=absent,
+        **known,
+    )
+    return Filled(whole, source, layers_of(source), tuple(map(S2_BAND_NAMES.index, info.bands)))
+
+
+def _spread(info: SceneInfo, name: str, nothing: Any) -> tuple[Any, ...]:
+    """What is known of the bands that are there, and nothing of the others; stays empty."""
+    values = getattr(info, name)
+    known = dict(zip(info.bands, values, strict=True)) if values else {}
+    return tuple(known.get(band, nothing) for band in S2_BAND_NAMES) if values else ()
 
 
 def without_offset(source: SceneSource, offset: float) -> SceneSource:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # What xarray needs to know of a variable that it packs itself; the codec gets the packed values.
 KEPT_ENCODING = ("dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "grid_mapping")
 # Sensing times have milliseconds; counted from a fixed day, so that any date can be appended.
+SERIES_TIMESTEPS = 12  # of a chunk, with a model that predicts timesteps from earlier ones
 TIME_ENCODING = {"units": "milliseconds since 1970-01-01", "dtype": "int64", "chunks": (512,)}
 
 
@@ -48,7 +49,7 @@ def encoding(
     offset: float = 0.0,
     max_error: int | None = None,
     tile: int = DEFAULT_TILE,
-    timesteps: int = 1,
+    timesteps: int | None = None,
     shard: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What to pass as `encoding=` to `Dataset.to_zarr(..., zarr_format=3)`.
@@ -60,7 +61,8 @@ def encoding(
     quality, model, scale, offset, max_error : as in `eocodec.options.EncodeOptions`
     nodata : value of pixels that are not there, as stored; default: the variable's `_FillValue`
     tile : rows and columns of a chunk
-    timesteps : of a chunk, along the axis before the bands
+    timesteps : of a chunk, along the axis before the bands: what is read to get at one of them, and the
+        longest chain of predictions; default: 1, for a model of series all up to 12
     shard : rows and columns of a shard (a file of several chunks), a multiple of `tile`
 
     Returns
@@ -82,7 +84,9 @@ def encoding(
         offset=offset,
         max_error=max_error,
     )
-    registry.by_id(options.model)
+    card = registry.by_id(options.model)
+    if timesteps is None:
+        timesteps = SERIES_TIMESTEPS if card.of_series else 1
     if shard is not None and (shard < tile or shard % tile):
         raise InputError(f"shard is {shard} pixels; give a multiple of the tile, {tile}")
     names = _encodable(ds)
@@ -151,10 +155,12 @@ def _encoding_of(
     if stated is not None:
         stated = float(stated) if dtype.kind == "f" else int(stated)
         kept["_FillValue"] = stated
-    depth = [1] * (variable.ndim - 4) + [sizes["timesteps"]] * (variable.ndim > 3)
+    depth = [1] * (variable.ndim - 4)
+    if variable.ndim > 3:
+        depth.append(min(sizes["timesteps"], variable.shape[-4]) or 1)
     sides = [sizes["tile"] if shard else min(sizes["tile"], side) for side in variable.shape[-2:]]
     chunks = (*depth, sizes[BAND_DIM], *sides)
-    check_array(variable.shape, chunks, dtype, options.scale)
+    check_array(variable.shape, chunks, dtype, options.scale, options.model)
     found = {
         **kept,
         "serializer": codec_json(replace(options, nodata=stated)),
@@ -197,6 +203,7 @@ def write_dataset(
 
     with xr.open_zarr(path, chunks=None, decode_coords="all", storage_options=storage_options) as there:
         _check_appended(ds, there, str(path), append_dim)
+        _check_whole_chunks(there, str(path), append_dim)
         ds = _in_whole_chunks(ds, {name: array.encoding for name, array in there.data_vars.items()})
     return _to_zarr(ds, path, None, append_dim=append_dim, mode=mode, **more)
 
@@ -238,6 +245,20 @@ def _in_whole_chunks(ds: xr.Dataset, found: Mapping[Any, Mapping[Any, Any]]) -> 
             aligned[name] = ds[name].chunk(dict(zip(ds[name].dims, sizes, strict=True)))
             aligned[name].encoding = ds[name].encoding
     return ds.assign(aligned)
+
+
+def _check_whole_chunks(there: xr.Dataset, where: str, dim: str) -> None:
+    """Refuse to append to a chunk that is not full: it would be decoded and encoded a second time."""
+    for name, array in there.data_vars.items():
+        chunks = array.encoding.get("chunks")
+        if chunks is None or dim not in array.dims:
+            continue
+        size, held = chunks[array.dims.index(dim)], array.sizes[dim]
+        if held % size:
+            raise InputError(
+                f"{where}: {name} has chunks of {size} along {dim} and the last one holds {held % size}; "
+                f"append to a store written with timesteps=1, or write all of it anew"
+            )
 
 
 def _check_appended(ds: xr.Dataset, there: xr.Dataset, where: str, dim: str) -> None:

@@ -26,11 +26,12 @@ from eocodec.errors import (
     InputError,
     MalformedHeader,
     MissingDependency,
+    ModelNotFound,
     UnitsError,
 )
 from eocodec.interop.batching import Batcher
 from eocodec.interop.settings import codec_json, settings_from_json
-from eocodec.sensors import S2_BAND_NAMES
+from eocodec.models import registry
 from eocodec.types import AnyArray
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class TecCodec(ArrayBytesCodec):
         native, fill = array_spec.dtype.to_native_dtype(), array_spec.fill_value
         _check_dtype(native, self.scale)
         self._check_bound(native)
-        _check_bands(tuple(array_spec.shape))
+        _check_bands(tuple(array_spec.shape), self.model)
         if self.nodata is None:
             # NaN is nodata anyhow; another fill value of floats would swallow the NaN that are there.
             return self if native.kind == "f" else replace(self, nodata=int(fill))
@@ -129,7 +130,7 @@ class TecCodec(ArrayBytesCodec):
         """
         native = dtype.to_native_dtype() if hasattr(dtype, "to_native_dtype") else np.dtype(dtype)
         self._check_bound(native)
-        check_array(tuple(shape), tuple(getattr(chunk_grid, "chunk_shape", shape)), native, self.scale)
+        check_array(tuple(shape), getattr(chunk_grid, "chunk_shape", shape), native, self.scale, self.model)
 
     def _check_bound(self, dtype: np.dtype[Any]) -> None:
         if self.max_error is not None and dtype.kind not in "iu":
@@ -245,11 +246,11 @@ def _check_max_error(max_error: int) -> None:
 
 
 def check_array(
-    shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any], scale: float | None
+    shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any], scale: float | None, model: str
 ) -> None:
     """Raise what `TecCodec.validate` raises."""
     _check_dtype(dtype, scale)
-    _check_chunks(shape, chunks)
+    _check_chunks(shape, tuple(chunks), model)
 
 
 def _check_dtype(dtype: np.dtype[Any], scale: float | None) -> None:
@@ -262,19 +263,27 @@ def _check_dtype(dtype: np.dtype[Any], scale: float | None) -> None:
         )
 
 
-def _check_bands(shape: tuple[int, ...]) -> None:
-    bands = len(S2_BAND_NAMES)
+def _bands_of(model: str, shape: tuple[int, ...]) -> int:
+    """Bands that a model takes; any number where it is not here: a store may be opened without it."""
+    try:
+        return len(registry.by_id(model).bands)
+    except ModelNotFound:
+        return shape[-3]
+
+
+def _check_bands(shape: tuple[int, ...], model: str) -> None:
     if len(shape) < 3:
         raise BandError(f"the array has shape {shape}; axes [..., band, y, x] are needed")
+    bands = _bands_of(model, shape)
     if shape[-3] != bands:
         raise BandError(
             f"axis {len(shape) - 3} of shape {shape} has {shape[-3]} bands; the model takes {bands}"
         )
 
 
-def _check_chunks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
-    bands = len(S2_BAND_NAMES)
-    _check_bands(shape)
+def _check_chunks(shape: tuple[int, ...], chunks: tuple[int, ...], model: str) -> None:
+    _check_bands(shape, model)
+    bands = shape[-3]
     if chunks[-3] != bands:
         raise BandError(
             f"chunks {chunks} cut the bands; every chunk must hold all {bands}, as (..., {bands}, 512, 512)"

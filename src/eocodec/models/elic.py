@@ -9,13 +9,13 @@ The published TEC-ELIC, with its strided convolutions, is `models/elic_published
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from eocodec.errors import ConfigError
 from eocodec.models.fp import CompactAnalysis, CompactSynthesis, FpConfig
+from eocodec.models.plain import config_from
 from eocodec.nn.spectral import BlockTransform
 
 
@@ -30,6 +30,7 @@ class ElicConfig:
     bent: int = 512
     analysis_blocks: tuple[int, int] = (2, 2)
     synthesis_blocks: tuple[int, int] = (3, 2)
+    rates: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -38,11 +39,7 @@ class ElicConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ElicConfig:
         """Inverse of `to_dict`; an unknown key is a `ConfigError`."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown keys for TEC-ELIC: {', '.join(sorted(unknown))}")
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
+        return config_from(cls, values, "TEC-ELIC")
 
 
 class TecElic(nn.Module):
@@ -64,6 +61,6 @@ class TecElic(nn.Module):
         """x [B, C, H, W] in network units, sides multiples of 16 -> y [B, M, H/16, W/16]."""
         return self.g_a(x)  # type: ignore[no-any-return]
 
-    def synthesis(self, y_hat: Tensor) -> Tensor:
-        """y_hat [B, M, h, w] -> x_hat [B, C, 16 h, 16 w] in network units."""
-        return self.g_s(y_hat)  # type: ignore[no-any-return]
+    def synthesis(self, y_hat: Tensor, quality: Tensor | None = None) -> Tensor:
+        """y_hat [B, M, h, w] -> x_hat [B, C, 16 h, 16 w] in network units; quality [B], 0 to 1."""
+        return self.g_s(y_hat, quality)  # type: ignore[no-any-return]

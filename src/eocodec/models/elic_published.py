@@ -12,8 +12,8 @@ Coding*, CVPR 2022, with the bands of Sentinel-2 (arXiv:2510.12670). Real coding
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,13 @@ from torch.nn import functional
 
 from eocodec.entropy.factorized import EntropyBottleneck
 from eocodec.entropy.gaussian import GaussianConditional
-from eocodec.errors import ConfigError, WeightsError
+from eocodec.errors import ConfigError
+from eocodec.models.plain import config_from
+from eocodec.models.published_state import empty, fill, sizes_of, without_prefix
 from eocodec.nn.attention import Attention, Bottleneck
+from eocodec.nn.quantise import round_straight_through
 
+NAME = "published TEC-ELIC"
 LEADING_GROUPS = (16, 16, 32, 64)  # channels; the last group has the rest
 CHANNEL_CONTEXT = (224, 128)  # hidden channels of the context from earlier groups
 AGGREGATION = 512  # hidden channels where all contexts meet
@@ -50,6 +54,15 @@ class ElicPublishedConfig:
         if last < 1:
             raise ConfigError(f"M must be above {sum(LEADING_GROUPS)}, not {self.M}")
         return (*LEADING_GROUPS, last)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ElicPublishedConfig:
+        """Inverse of `to_dict`; an unknown key is a `ConfigError`."""
+        return config_from(cls, values, NAME)
 
 
 def conv5(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -113,10 +126,7 @@ class GroupCodec(nn.Module):
 
 
 class LatentsCodec(nn.Module):
-    """Contexts of all groups.
-
-    `support` gives what group k knows of earlier groups: the first one and the one before it.
-    """
+    """Contexts of all groups."""
 
     def __init__(self, config: ElicPublishedConfig) -> None:
         super().__init__()
@@ -142,6 +152,11 @@ class LatentsCodec(nn.Module):
         ends = [sum(self.groups[: k + 1]) for k in range(len(self.groups))]
         return [slice(end - g, end) for end, g in zip(ends, self.groups, strict=True)]
 
+    def seen(self, k: int) -> list[slice]:
+        """Channels of earlier groups that group k knows: those of the first one and of the one before it."""
+        parts = self.slices()
+        return [parts[0], parts[k - 1]][: min(k, 2)]
+
     def support(self, k: int, y_hat: Tensor, hyper: Tensor) -> Tensor:
         """What group k knows before its first symbol.
 
@@ -156,9 +171,8 @@ class LatentsCodec(nn.Module):
         """
         if k == 0:
             return hyper
-        parts = self.slices()
-        seen = [y_hat[:, parts[0]]] + ([y_hat[:, parts[k - 1]]] if k > 1 else [])
-        return torch.cat([self.channel_context[f"y{k}"](torch.cat(seen, 1)), hyper], 1)
+        seen = torch.cat([y_hat[:, part] for part in self.seen(k)], 1)
+        return torch.cat([self.channel_context[f"y{k}"](seen), hyper], 1)
 
 
 class Hyperprior(nn.Module):
@@ -228,23 +242,17 @@ class TecElicPublished(nn.Module):
 
         Parameters
         ----------
-        state : the tensors of a checkpoint; a leading `model.` of all names is dropped
+        state : the tensors of a checkpoint, which become those of the model; a leading `model.` of a name is
+            dropped
 
         Raises
         ------
-        WeightsError : tensors are missing, unknown, or of another shape
+        WeightsError : tensors are missing, unknown, or of another shape or dtype
         """
-        state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
-        first, last = state.get("g_a.0.weight"), state.get("g_a.13.weight")
-        if first is None or last is None or first.ndim != 4:
-            raise WeightsError("g_a.0.weight, g_a.13.weight: missing, so this is no published TEC-ELIC")
-        model = cls(ElicPublishedConfig(first.shape[0], last.shape[0], first.shape[1]))
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            lines = str(error).splitlines()
-            raise WeightsError(" ".join(line.strip() for line in lines[1:4])) from error
-        return model.eval()
+        state = without_prefix(state)
+        n, bands, *_ = sizes_of(state, "g_a.0.weight", NAME)
+        m, *_ = sizes_of(state, "g_a.13.weight", NAME)
+        return fill(empty(lambda: cls(ElicPublishedConfig(n, m, bands))), state, NAME)
 
     def update_tables(self) -> None:
         """Compute all integer tables; needed once, for a model that has none."""
@@ -278,29 +286,41 @@ class TecElicPublished(nn.Module):
         z_symbols = torch.round(self.latent_codec.hyper.h_a(y) - medians)
         z_bits = -torch.log2(bottleneck.likelihoods(z_symbols + medians)).sum((1, 2, 3))
         hyper = self.latent_codec.hyper.parameters_of(z_symbols + medians, *y.shape[2:])
-        y_hat, means, scales = self._two_passes(y, hyper)
+        y_hat, means, scales = self.two_passes(y, hyper)
         symbols = torch.round(y - means)
         conditional = self.latent_codec.y.group(0).y.gaussian_conditional
         y_bits = -torch.log2(conditional.likelihoods(symbols, scales)).sum((1, 2, 3))
         return ElicOutput(self.synthesis(y_hat), y_hat, means, scales, symbols, z_symbols, y_bits + z_bits)
 
-    def _two_passes(self, y: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """y_hat, means, scales, each like y."""
+    def two_passes(self, y: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """y_hat, means, scales, each like y; rounding passes gradients straight through.
+
+        Parameters
+        ----------
+        y : [B, M, h, w]
+        hyper : [B, 2 M, h, w]
+        """
         codec = self.latent_codec.y
-        y_hat, means, scales = torch.zeros_like(y), torch.zeros_like(y), torch.zeros_like(y)
         rows, cols = y.shape[2:]
         anchor = is_anchor(rows, cols, y.device)
+        parts: list[tuple[Tensor, ...]] = []  # y_hat, mean, scale of each group
         for k, part in enumerate(codec.slices()):
             group = codec.group(k)
-            support = codec.support(k, y_hat, hyper)
+            support = codec.support(k, torch.cat([y_hat for y_hat, *_ in parts] or [y[:, :0]], 1), hyper)
             spatial = support.new_zeros(len(y), 2 * codec.groups[k], rows, cols)
-            for now in (anchor, ~anchor):
-                mean, scale = group.entropy_parameters(torch.cat([spatial, support], 1)).chunk(2, 1)
-                value = torch.round(y[:, part] - mean) + mean
-                for target, source in ((means, mean), (scales, scale), (y_hat, value)):
-                    target[:, part] = torch.where(now, source, target[:, part])
-                spatial = group.context_prediction(y_hat[:, part])
+            first = _rounded(group, y[:, part], spatial, support)
+            spatial = group.context_prediction(torch.where(anchor, first[0], 0))
+            second = _rounded(group, y[:, part], spatial, support)
+            parts.append(tuple(torch.where(anchor, a, b) for a, b in zip(first, second, strict=True)))
+        y_hat, means, scales = (torch.cat(same, 1) for same in zip(*parts, strict=True))
         return y_hat, means, scales
+
+
+def _rounded(group: GroupCodec, y: Tensor, spatial: Tensor, support: Tensor) -> tuple[Tensor, ...]:
+    """y_hat, mean, scale of a group, each [B, g, h, w], float32 or wider."""
+    parameters = group.entropy_parameters(torch.cat([spatial, support], 1))
+    mean, scale = parameters.to(y.dtype).chunk(2, 1)
+    return round_straight_through(y - mean) + mean, mean, scale
 
 
 def is_anchor(rows: int, cols: int, device: torch.device | None = None) -> Tensor:

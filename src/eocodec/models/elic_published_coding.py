@@ -1,7 +1,7 @@
-"""Real coding of the published TEC-ELIC: latents <-> range coder, group by group, anchors first.
+"""The published TEC-ELIC at work: latents <-> range coder, group by group, anchors first.
 
 All networks that decide a symbol run in float64, and their outputs are snapped to integers per tile
-(`entropy/exact.py`); tiles of one size are batched.
+(`entropy/exact.py`).
 """
 
 from __future__ import annotations
@@ -9,21 +9,38 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from eocodec.coding.crc import SymbolsCrc
+from eocodec.coding.geometric import geometric_tables
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
+from eocodec.coding.tables import CdfTables, cost_bits
 from eocodec.entropy.exact import Cells, EdgeReader, EdgeWriter
-from eocodec.entropy.gaussian import MAX_MEAN, MEAN_STEPS, snap
+from eocodec.entropy.gaussian import MAX_MEAN, MEAN_STEPS, SCALES, snap
 from eocodec.errors import InputError, MalformedSection
-from eocodec.models.elic_published import TecElicPublished, is_anchor
+from eocodec.models.elic_published import ElicPublishedConfig, GroupCodec, TecElicPublished, is_anchor
+from eocodec.models.published import Family
+from eocodec.models.published_image import PublishedImageModel
+from eocodec.models.published_state import with_tables
+from eocodec.models.registry import ModelCard
+from eocodec.nn.winograd import WinogradConv
 
+HALO = 9  # latents: g_a sees 132 pixels around a block, g_s 8.25 latents
+SHIFTS = (0, -1, 1, -2, 2, -3, 3)  # of all scales of a pass, which in one image are a little off: 13 % a step
+COSTED = 64  # largest magnitude that the choice of a shift tells from others
+SHIFT_TABLE = 18  # geometric table: mean magnitude 1/2
 _INT32_MAX = 2**31 - 1
+_REACH = 2  # of the 5 x 5 kernel of the context in space
+
+Positions = NDArray[np.int64]
+# (pass, mean, table) -> y_hat in 1 / MEAN_STEPS; all but the first [g, n]
+_CodePass = Callable[["_Pass", Cells, Cells], Cells]
 
 
 @dataclass(frozen=True)
@@ -32,38 +49,23 @@ class _Pass:
 
     group: int
     channels: slice
-    at: NDArray[np.int64]
+    at: Positions
 
 
-# (tile, pass, mean, table) -> y_hat in 1 / MEAN_STEPS; all but the first two [g, n]
-_CodePass = Callable[[int, _Pass, Cells, Cells], Cells]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ElicSymbols:
-    """What is coded of a batch of tiles, in the order in which it is.
+    """What is coded of a timestep, in the order in which it is.
 
-    z : [B, N, ceil(h / 4), ceil(w / 4)], int32, symbols
-    y : [B, M, h, w], int32, y_hat in units of 1 / MEAN_STEPS: symbol and mean at once
+    z : [N, ceil(h / 4), ceil(w / 4)], int32, symbols
+    y : [M, h, w], int32, y_hat in units of 1 / MEAN_STEPS: symbol and mean at once
     """
 
     z: NDArray[np.int32]
     y: NDArray[np.int32]
 
-    def y_hat(self) -> Tensor:
-        """[B, M, h, w], float32, for the synthesis."""
-        return torch.from_numpy(self.y).float() / MEAN_STEPS
-
-    def crc(self, tile: int) -> int:
-        """CRC32C of one tile: z, then y with its means, which the symbols alone would not cover."""
-        crc = SymbolsCrc()
-        crc.add(self.z[tile])
-        crc.add(self.y[tile])
-        return crc.value
-
 
 class ElicCoder:
-    """The coding half of a model, ready to run.
+    """See `entropy/coder.py`.
 
     Parameters
     ----------
@@ -75,66 +77,77 @@ class ElicCoder:
     """
 
     def __init__(self, model: TecElicPublished) -> None:
+        self.bands, self.channels = model.config.bands, model.config.M
         self._hyper_analysis = model.latent_codec.hyper.h_a
         codec = copy.deepcopy(model.latent_codec).double().eval()
-        self._latents, self._hyper = codec.y, codec.hyper
+        self._latents = model.latent_codec.y
         self._medians = codec.hyper.entropy_bottleneck.medians[:, None, None]
         self._z_tables = codec.hyper.entropy_bottleneck.tables()
         self._z_index = np.arange(model.config.N)
-        self._groups = [codec.y.group(k) for k in range(len(codec.y.groups))]
-        self._tables = [group.y.gaussian_conditional.tables() for group in self._groups]
+        *upsampling, last = codec.hyper.h_s
+        self._hyper_layers = nn.Sequential(*upsampling), WinogradConv(cast(nn.Conv2d, last))
+        groups = [codec.y.group(k) for k in range(len(codec.y.groups))]
+        self._groups = [_Group(group) for group in groups]
+        self._tables = [group.y.gaussian_conditional.tables() for group in groups]
+        self._costs = _costs(self._tables[0])
+        self._channel_contexts = {
+            k: [
+                WinogradConv(layer)
+                for layer in cast(nn.Sequential, codec.y.channel_context[f"y{k}"])
+                if isinstance(layer, nn.Conv2d)
+            ]
+            for k in range(1, len(groups))
+        }
 
     @torch.inference_mode()
-    def encode_latents(
-        self, y: Tensor, encoders: Sequence[SymbolEncoder], edges: Sequence[EdgeWriter]
+    def encode(
+        self,
+        y: NDArray[np.float32],
+        encoder: SymbolEncoder,
+        edges: EdgeWriter,
+        quality_steps: int,
+        lmbda: float,
     ) -> ElicSymbols:
-        """Append a batch of tiles to their streams.
-
-        Parameters
-        ----------
-        y : [B, M, h, w], float32, any h, w >= 1
-        encoders, edges : one a tile
+        """Round and append y [M, h, w], any h, w >= 1.
 
         Raises
         ------
         InputError : latents, or parameters that follow from them, are not finite
         """
-        if not torch.isfinite(y).all():
+        if not np.isfinite(y).all():
             raise InputError("latents: found values that are not finite")
         # With means bounded likewise, symbols and y_hat fit 32 bits.
-        target = y.double().clamp(-MAX_MEAN, MAX_MEAN).cpu().flatten(2).numpy()
-        z = self._hyper_analysis(y).double() - self._medians
-        z_symbols = torch.round(z.clamp(-MAX_MEAN, MAX_MEAN)).cpu().numpy().astype(np.int32)
-        for tile, encoder in enumerate(encoders):
-            encoder.encode_channels(z_symbols[tile], self._z_index, self._z_tables)
+        target = np.clip(y.astype(np.float64), -MAX_MEAN, MAX_MEAN).reshape(len(y), -1)
+        z = self._hyper_analysis(torch.from_numpy(y)[None])[0].double() - self._medians
+        z_symbols = torch.round(z.clamp(-MAX_MEAN, MAX_MEAN)).numpy().astype(np.int32)
+        encoder.encode_channels(z_symbols, self._z_index, self._z_tables)
 
-        def code(tile: int, now: _Pass, mean: Cells, table: Cells) -> Cells:
-            symbols = np.rint(target[tile, now.channels][:, now.at] - mean / MEAN_STEPS).astype(np.int64)
-            encoders[tile].encode(symbols, table, self._tables[now.group])
+        def code(now: _Pass, mean: Cells, table: Cells) -> Cells:
+            symbols = np.rint(target[now.channels][:, now.at] - mean / MEAN_STEPS).astype(np.int64)
+            shift = self._best_shift(symbols, table)
+            encoder.encode(np.array([shift]), np.array([SHIFT_TABLE]), geometric_tables())
+            encoder.encode(symbols, _shifted(table, shift), self._tables[now.group])
             return symbols * MEAN_STEPS + mean
 
-        return ElicSymbols(z_symbols, self._walk(z_symbols, y.shape[2], y.shape[3], edges, code))
+        return ElicSymbols(z_symbols, self._walk(z_symbols, y.shape[1], y.shape[2], edges, code))
 
     @torch.inference_mode()
-    def decode_latents(
-        self, decoders: Sequence[SymbolDecoder], edges: Sequence[EdgeReader], rows: int, cols: int
+    def decode(
+        self, decoder: SymbolDecoder, edges: EdgeReader, rows: int, cols: int, quality_steps: int
     ) -> ElicSymbols:
-        """Inverse of `encode_latents` for latents of rows x cols; `finish` of decoders and edges is left.
+        """The next timestep, latents of rows x cols.
 
         Raises
         ------
         MalformedSection, Truncated : a stream is invalid; ExactnessError : see `entropy/exact.py`
-
-        Notes
-        -----
-        Compare `ElicSymbols.crc` with the encoder's before using the result.
         """
         z_rows, z_cols = -(-rows // 4), -(-cols // 4)
-        flat = [d.decode_channels(self._z_index, z_rows * z_cols, self._z_tables) for d in decoders]
-        z_symbols = np.stack(flat).reshape(len(flat), -1, z_rows, z_cols)
+        flat = decoder.decode_channels(self._z_index, z_rows * z_cols, self._z_tables)
+        z_symbols = flat.reshape(-1, z_rows, z_cols)
 
-        def code(tile: int, now: _Pass, mean: Cells, table: Cells) -> Cells:
-            symbols = decoders[tile].decode(table, self._tables[now.group]).reshape(mean.shape)
+        def code(now: _Pass, mean: Cells, table: Cells) -> Cells:
+            shift = int(decoder.decode(np.array([SHIFT_TABLE]), geometric_tables())[0])
+            symbols = decoder.decode(_shifted(table, shift), self._tables[now.group]).reshape(mean.shape)
             cells = symbols.astype(np.int64) * MEAN_STEPS + mean
             if cells.size and int(np.abs(cells).max()) > _INT32_MAX:
                 raise MalformedSection("SYMBOLS: a latent is outside 32 bits")
@@ -142,53 +155,134 @@ class ElicCoder:
 
         return ElicSymbols(z_symbols, self._walk(z_symbols, rows, cols, edges, code))
 
+    def crc(self, frames: Sequence[ElicSymbols]) -> int:
+        """CRC32C timestep by timestep: z, then y with its means, which the symbols alone would not cover."""
+        crc = SymbolsCrc()
+        for frame in frames:
+            crc.add(frame.z)
+            crc.add(frame.y)
+        return crc.value
+
+    def latents(
+        self, frame: ElicSymbols, quality_steps: int, dtype: type[np.floating[Any]]
+    ) -> NDArray[np.floating[Any]]:
+        """y_hat [M, n]."""
+        y_hat = frame.y.reshape(len(frame.y), -1).astype(dtype)
+        y_hat /= MEAN_STEPS
+        return y_hat
+
+    def _best_shift(self, symbols: Cells, table: Cells) -> int:
+        """That of `SHIFTS` with which symbols take the fewest bits."""
+        places = np.clip(symbols, -COSTED, COSTED) + COSTED
+        bits = [self._costs[_shifted(table, shift), places].sum(dtype=np.float64) for shift in SHIFTS]
+        return SHIFTS[int(np.argmin(bits))]
+
     def _walk(
         self,
         z_symbols: NDArray[np.int32],
         rows: int,
         cols: int,
-        edges: Sequence[EdgeWriter | EdgeReader],
+        edges: EdgeWriter | EdgeReader,
         code: _CodePass,
     ) -> NDArray[np.int32]:
-        """y_hat in 1 / MEAN_STEPS, [B, M, rows, cols]: what encoder and decoder do alike."""
-        device = self._medians.device
-        z_hat = torch.from_numpy(z_symbols).to(device) + self._medians
-        hyper = self._hyper.parameters_of(z_hat, rows, cols)
-        batch, channels = len(z_symbols), hyper.shape[1] // 2
-        cells = np.zeros((batch, channels, rows * cols), np.int32)
-        y_hat = torch.zeros(batch, channels, rows, cols, dtype=torch.float64, device=device)
+        """y_hat in 1 / MEAN_STEPS, [M, rows, cols]: what encoder and decoder do alike."""
+        hyper = self._hyper_parameters(torch.from_numpy(z_symbols) + self._medians, rows, cols)
+        cells = np.zeros((self.channels, rows * cols), np.int32)
+        y_hat = torch.zeros(self.channels, rows, cols, dtype=torch.float64)
         for k, part in enumerate(self._latents.slices()):
-            support = self._latents.support(k, y_hat, hyper).flatten(2)
-            y_part = y_hat[:, part]
-            for spatial, at in self._passes(k, y_part):
-                given = torch.cat([spatial, support[..., at]], 1)
-                parameters = _at_points(self._groups[k].entropy_parameters, given).cpu().numpy()
-                for tile, (of_tile, edge) in enumerate(zip(parameters, edges, strict=True)):
-                    mean, table = snap(of_tile[: y_part.shape[1]], of_tile[y_part.shape[1] :], edge)
-                    cells[tile, part][:, at] = code(tile, _Pass(k, part, at), mean, table)
-                values = torch.from_numpy(cells[:, part][..., at]).to(device)
-                y_part.view(*cells[:, part].shape)[..., at] = values.double() / MEAN_STEPS
-        return cells.reshape(batch, channels, rows, cols)
+            group = self._groups[k]
+            support = torch.cat([*self._channel_context(k, y_hat), hyper]).flatten(1)
+            for spatial, at in group.passes(y_hat[part]):
+                parameters = group.parameters(torch.cat([spatial, support[:, at]])).numpy()
+                means, scales = np.split(parameters, 2)
+                mean, table = snap(means, scales, edges)
+                cells[part, at] = code(_Pass(k, part, at), mean, table)
+                values = torch.from_numpy(cells[part, at]).double() / MEAN_STEPS
+                y_hat[part].flatten(1)[:, at] = values
+        return cells.reshape(-1, rows, cols)
 
-    def _passes(self, k: int, y_hat: Tensor) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-        """Spatial context [B, 2 g, n] and positions [n] of the anchors, then of the others.
+    def _hyper_parameters(self, z_hat: Tensor, rows: int, cols: int) -> Tensor:
+        """[N, ceil(rows / 4), ceil(cols / 4)] -> [2 M, rows, cols]."""
+        upsampling, last = self._hyper_layers
+        return last(upsampling(z_hat[None])[0])[:, :rows, :cols]
 
-        y_hat : [B, g, rows, cols], a view in which the anchors have arrived when the second pass is asked for
+    def _channel_context(self, k: int, y_hat: Tensor) -> list[Tensor]:
+        """What group k knows of earlier ones, [2 g, rows, cols]; nothing for the first."""
+        if k == 0:
+            return []
+        x = torch.cat([y_hat[part] for part in self._latents.seen(k)])
+        first, *others = self._channel_contexts[k]
+        x = first(x)
+        for layer in others:
+            x = layer(torch.relu(x))
+        return [x]
+
+
+def _costs(tables: CdfTables) -> NDArray[np.float32]:
+    """Bits of the symbols -COSTED .. COSTED under each table, [tables, 2 COSTED + 1]."""
+    symbols, rows = np.arange(-COSTED, COSTED + 1), []
+    for bits, first in zip(cost_bits(tables), tables.first.tolist(), strict=True):
+        bins = symbols - first
+        rows.append(bits[np.where((bins < 0) | (bins >= bits.size), bits.size - 1, bins)])
+    return np.stack(rows)
+
+
+def _shifted(table: Cells, shift: int) -> Cells:
+    """Tables of scales larger by so many steps."""
+    return np.clip(table + shift, 0, SCALES - 1)
+
+
+class _Group:
+    """Context in space and aggregation of one group, for some positions at a time."""
+
+    def __init__(self, group: GroupCodec) -> None:
+        context = group.context_prediction
+        size = 2 * _REACH + 1
+        taps = [(i, j) for i in range(size) for j in range(size) if (i + j) % 2]  # of the other colour
+        weight = (context.weight * context.mask)[:, :, [i for i, _ in taps], [j for _, j in taps]]
+        self._taps, self._weight = np.array(taps), weight.detach().flatten(1)  # (2 g, g taps)
+        self._bias = cast(Tensor, context.bias).detach()[:, None]
+        self._layers = [
+            (layer.weight[:, :, 0, 0], cast(Tensor, layer.bias)[:, None])
+            for layer in group.entropy_parameters
+            if isinstance(layer, nn.Conv2d)
+        ]
+
+    def passes(self, y_hat: Tensor) -> Iterator[tuple[Tensor, Positions]]:
+        """Spatial context [2 g, n] and positions [n] of the anchors, then of the others.
+
+        y_hat : [g, rows, cols], in which the anchors have arrived when the second pass is asked for
         """
-        batch, channels, rows, cols = y_hat.shape
+        rows, cols = y_hat.shape[1:]
         anchor = is_anchor(rows, cols).flatten().numpy()
         first, second = np.flatnonzero(anchor), np.flatnonzero(~anchor)
-        yield y_hat.new_zeros(batch, 2 * channels, first.size), first
+        yield y_hat.new_zeros(len(self._weight), first.size), first
         if second.size:
-            yield self._groups[k].context_prediction(y_hat).flatten(2)[..., second], second
+            yield self._spatial_context(y_hat, second), second
+
+    def _spatial_context(self, y_hat: Tensor, at: Positions) -> Tensor:
+        """[2 g, n] at positions whose neighbours of the other colour are there."""
+        pad, (rows, cols) = _REACH, y_hat.shape[1:]
+        padded = functional.pad(y_hat, (pad, pad, pad, pad)).flatten(1)
+        places = np.ravel_multi_index(
+            (self._taps[:, :1] + at // cols, self._taps[:, 1:] + at % cols),
+            (rows + 2 * pad, cols + 2 * pad),
+        )  # (taps, n)
+        return torch.addmm(self._bias, self._weight, padded[:, torch.from_numpy(places)].flatten(0, 1))
+
+    def parameters(self, x: Tensor) -> Tensor:
+        """All contexts of some positions, [in, n] -> means and scales [2 g, n]."""
+        for number, (weight, bias) in enumerate(self._layers):
+            x = torch.addmm(bias, weight, torch.relu(x) if number else x)
+        return x
 
 
-def _at_points(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """1 x 1 convolutions and activations of `layers` on points: [B, in, n] -> [B, out, n]."""
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            weight = layer.weight[:, :, 0, 0].expand(len(x), -1, -1)
-            x = torch.baddbmm(cast(Tensor, layer.bias)[:, None], weight, x)
-        else:
-            x = layer(x)
-    return x
+def _ready(card: ModelCard, network: nn.Module) -> PublishedImageModel:
+    return PublishedImageModel(card, network, ElicCoder(cast(TecElicPublished, network)), HALO)
+
+
+FAMILY = Family(
+    read=lambda state: with_tables(TecElicPublished.from_state(state)),
+    build=lambda config: TecElicPublished(ElicPublishedConfig.from_dict(config)),
+    ready=_ready,
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eocodec.entropy.coder import Latents
-from eocodec.models.weights import LoadedModel
 from eocodec.sensors import S2_L2A
+
+if TYPE_CHECKING:
+    from eocodec.models.weights import LoadedModel
 
 Float64 = NDArray[np.float64]
 
@@ -26,8 +28,8 @@ Float64 = NDArray[np.float64]
 class Synthesis(Protocol):
     """What of a model is used here."""
 
-    def synthesis(self, y_hat: Tensor) -> Tensor:
-        """y_hat [B, M, h, w] -> x_hat [B, C, 16 h, 16 w] in network units, in the dtype of y_hat."""
+    def synthesis(self, y_hat: Tensor, quality: Tensor) -> Tensor:
+        """y_hat [B, M, h, w], quality [B] -> x_hat [B, C, 16 h, 16 w] in network units, dtype of y_hat."""
 
 
 class ExactSynthesis:
@@ -44,10 +46,11 @@ class ExactSynthesis:
         self._means = np.asarray(means, np.float64)[:, None, None]
         self._stds = np.asarray(stds, np.float64)[:, None, None]
 
-    def dn(self, y_hat: Float64) -> Float64:
-        """Dequantised latents [M, h, w] -> DN [C, 16 h, 16 w], neither rounded nor clipped."""
+    def dn(self, y_hat: Float64, quality: float = 0.0) -> Float64:
+        """Dequantised latents [M, h, w] of a quality, 0 to 1 -> DN [C, 16 h, 16 w], as they come."""
+        told = torch.tensor([quality], dtype=torch.float64)
         with torch.inference_mode():
-            x_hat: Float64 = self._network.synthesis(torch.from_numpy(y_hat)[None])[0].numpy()
+            x_hat: Float64 = self._network.synthesis(torch.from_numpy(y_hat)[None], told)[0].numpy()
         return x_hat * self._stds + self._means
 
 
@@ -60,4 +63,4 @@ def exact_synthesis(network: nn.Module) -> ExactSynthesis:
 def exact_image(model: LoadedModel, latents: Latents, rows: int, cols: int) -> Float64:
     """DN of one timestep, [C, 16 rows, 16 cols], float64, from float64 latents; rows, cols: its blocks."""
     y_hat = latents.dense(model.ring)
-    return exact_synthesis(model.network).dn(y_hat.reshape(-1, rows, cols))
+    return exact_synthesis(model.network).dn(y_hat.reshape(-1, rows, cols), latents.quality)

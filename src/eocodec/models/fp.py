@@ -12,7 +12,7 @@ residual convolutions beside it at 1/4 and 1/8 resolution, which bend what the l
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -23,9 +23,11 @@ from eocodec.entropy.factorized import EntropyBottleneck
 from eocodec.entropy.tile_laplace import tile_bits
 from eocodec.errors import ConfigError
 from eocodec.models.gain import Steps
-from eocodec.nn.blocks import Double, Halve, conv1, residual_chain, zero_init
+from eocodec.models.plain import config_from
+from eocodec.nn.blocks import Double, Halve, ResidualBlock, conv1, residual_chain, zero_init
 from eocodec.nn.gdn import GDN
 from eocodec.nn.quantise import add_uniform_noise, round_magnitude
+from eocodec.nn.rates import Rates
 from eocodec.nn.spectral import BLOCK, BlockTransform, principal_axes, turn, turn_back
 
 STRIDE = 16  # latents are at 1/16 of the resolution, in every configuration
@@ -42,6 +44,7 @@ class FpConfig:
     bent : leading latents that the convolutions act on
     analysis_blocks, synthesis_blocks : residual blocks at (1/4, 1/8)
     levels : rate levels of the gain vectors
+    rates : levels of quality that the synthesis is told of ('compact'); 0: it is not told
     """
 
     transform: str = "compact"
@@ -55,6 +58,7 @@ class FpConfig:
     analysis_blocks: tuple[int, int] = (1, 1)
     synthesis_blocks: tuple[int, int] = (2, 1)
     levels: int = 8
+    rates: int = 0
 
     @property
     def latents(self) -> int:
@@ -62,17 +66,14 @@ class FpConfig:
         return self.M if self.transform == "gdn" else BLOCK**2 * self.bands
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON; of 'gdn' those that it has."""
+        values = asdict(self)
+        return {k: values[k] for k in ("transform", "bands", "N", "M")} if self.transform == "gdn" else values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FpConfig:
         """Inverse of `to_dict`; an unknown key is a `ConfigError`."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown keys for TEC-FP: {', '.join(sorted(unknown))}")
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
+        return config_from(cls, values, "TEC-FP")
 
 
 class GdnTransform(nn.Module):
@@ -120,7 +121,11 @@ class CompactAnalysis(nn.Module):
 
 
 class CompactSynthesis(nn.Module):
-    """Linear reconstruction, then a convolutional correction that sees it and the leading latents."""
+    """Linear reconstruction, then a convolutional correction that sees it and the leading latents.
+
+    Where it is told the quality, the residual blocks have biases and the head's input has gains that depend
+    on it: an image of few bits needs another correction than one of many.
+    """
 
     lead: Tensor
     latent_std: Tensor
@@ -138,16 +143,56 @@ class CompactSynthesis(nn.Module):
         self.from_quarter = conv1(16 * config.bands, config.quarter)
         self.at_quarter = residual_chain(config.quarter, quarter)
         self.head = zero_init(conv1(config.quarter, 16 * config.bands))
+        self.rates: Rates | None = None
+        if config.rates:
+            biases = eighth * config.eighth + quarter * config.quarter
+            self.rates = Rates(config.rates, biases, config.quarter)
 
-    def forward(self, y_hat: Tensor) -> Tensor:
-        """[B, M, h, w] -> x_hat [B, C, 16 h, 16 w]; float64 all the way if y_hat and the weights are."""
+    def forward(self, y_hat: Tensor, quality: Tensor | None = None) -> Tensor:
+        """[B, M, h, w] -> x_hat [B, C, 16 h, 16 w]; float64 all the way if y_hat and the weights are.
+
+        quality : [B], 0 to 1, of each sample, where the synthesis is told
+
+        Raises
+        ------
+        ConfigError : it has to be told and is not
+        """
         with torch.autocast(y_hat.device.type, enabled=False):
             linear = self.linear[0].synthesis(y_hat if y_hat.dtype == torch.float64 else y_hat.float())
         quarters = functional.pixel_unshuffle(linear, 4)  # (B, 16 C, H/4, W/4)
         lead = y_hat[:, self.lead] / self.latent_std[:, None, None]
-        h = self.at_eighth(self.to_eighth(self.from_latents(lead)))
-        h = self.at_quarter(self.to_quarter(h) + self.from_quarter(quarters))
+        eighth, at_quarter, gain = self.told(quality)
+        h = _in_turn(self.at_eighth, self.to_eighth(self.from_latents(lead)), eighth)
+        h = _in_turn(self.at_quarter, self.to_quarter(h) + self.from_quarter(quarters), at_quarter)
+        if gain is not None:
+            h = h * gain[:, :, None, None].to(h.dtype)
         return linear + functional.pixel_shuffle(self.head(h), 4).to(linear.dtype)
+
+    def told(self, quality: Tensor | None) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+        """Biases of the residual blocks at 1/8 and at 1/4, and gains before the head, at qualities [B]."""
+        if self.rates is None:
+            return [], [], None
+        if quality is None:
+            raise ConfigError("this synthesis has to be told the quality")
+        bias, gain = self.rates.at(quality)
+        sizes = [_channels(block) for block in (*self.at_eighth, *self.at_quarter)]
+        parts = list(bias.split(sizes, dim=1))
+        return parts[: len(self.at_eighth)], parts[len(self.at_eighth) :], gain
+
+
+def _channels(block: nn.Module) -> int:
+    if not isinstance(block, ResidualBlock):
+        raise TypeError(f"not a residual block: {block}")
+    return block.inner.out_channels
+
+
+def _in_turn(chain: nn.Sequential, h: Tensor, biases: list[Tensor]) -> Tensor:
+    """The blocks one after the other, each with its bias where there are some."""
+    if not biases:
+        return chain(h)  # type: ignore[no-any-return]
+    for block, bias in zip(chain, biases, strict=True):
+        h = block(h, bias)
+    return h
 
 
 @dataclass(frozen=True)
@@ -181,8 +226,10 @@ class TecFp(nn.Module):
         """x [B, C, H, W] in network units, sides multiples of 16 -> y [B, M, H/16, W/16]."""
         return self.g_a(x)  # type: ignore[no-any-return]
 
-    def synthesis(self, y_hat: Tensor) -> Tensor:
-        """y_hat [B, M, h, w] -> x_hat [B, C, 16 h, 16 w] in network units."""
+    def synthesis(self, y_hat: Tensor, quality: Tensor | None = None) -> Tensor:
+        """y_hat [B, M, h, w] -> x_hat [B, C, 16 h, 16 w] in network units; quality [B], 0 to 1."""
+        if isinstance(self.g_s, CompactSynthesis):
+            return self.g_s(y_hat, quality)  # type: ignore[no-any-return]
         return self.g_s(y_hat)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, level: Tensor, *, dead_zone: float = 0.0) -> TrainOutput:
@@ -196,8 +243,10 @@ class TecFp(nn.Module):
         """
         y = self.analysis(x).float()
         if self.config.transform == "gdn":
-            likelihoods = self.entropy_bottleneck.likelihoods(add_uniform_noise(y))
             y_hat = self.entropy_bottleneck.round(y)
+            likelihoods = self.entropy_bottleneck.likelihoods(
+                add_uniform_noise(y) if self.training else y_hat
+            )
             return TrainOutput(self.synthesis(y_hat), -torch.log2(likelihoods).sum((1, 2, 3)))
         step = self.steps.at(level)[:, :, None, None]
         ring = self.block_transform.ring
@@ -206,7 +255,8 @@ class TecFp(nn.Module):
         magnitude = round_magnitude(v.abs(), dead_zone)
         v_hat = torch.copysign(magnitude, v)
         bits = tile_bits(magnitude, v_hat[:, : self.config.bands])
-        return TrainOutput(self.synthesis(turn_back(v_hat * step, bases, ring)), bits)
+        quality = level / max(self.config.levels - 1, 1)
+        return TrainOutput(self.synthesis(turn_back(v_hat * step, bases, ring), quality), bits)
 
     @property
     def block_transform(self) -> BlockTransform:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -74,7 +75,9 @@ class Inference:
         y.index_add_(0, self._bend.lead, self._bend(dn))
         return y
 
-    def synthesis(self, values: Tensor, live: Tensor, bases: Tensor, rows: int, cols: int) -> Reconstruction:
+    def synthesis(
+        self, values: Tensor, live: Tensor, bases: Tensor, rows: int, cols: int, quality: float = 0.0
+    ) -> Reconstruction:
         """Latents that are not zero -> DN.
 
         Parameters
@@ -83,11 +86,12 @@ class Inference:
         live : [L], int64, ascending: their channels
         bases : [RINGS, C, C], float32, the tile's axes (see `nn/spectral.py`)
         rows, cols : blocks of the tile
+        quality : 0 to 1, where the synthesis is told of it
         """
         dn = torch.empty(len(self.means), rows * BLOCK, cols * BLOCK)
         quads = _new_quads(dn, self.dtype)
         self.linear.synthesis(values.numpy(), live.numpy(), bases.numpy(), dn, quads)
-        correction = self._correct(values, live, bases, quads, rows, cols)
+        correction = self._correct(values, live, bases, quads, rows, cols, quality)
         return Reconstruction(dn, correction, self.means)
 
 
@@ -187,8 +191,13 @@ class _Convolution:
         self.bias = bias.to(dtype)
         self.stride, self.padding = layer.stride, layer.padding
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+    def __call__(self, x: Tensor, bias: Tensor | None = None, in_gain: Tensor | None = None) -> Tensor:
+        """bias : [out], on top of its own; in_gain : [in], of the input channels."""
+        own = self.bias if bias is None else self.bias + bias.to(self.bias.dtype)
+        weight = self.weight
+        if in_gain is not None:
+            weight = (weight * in_gain[:, None, None]).to(weight.dtype)
+        return functional.conv2d(x, weight, own, self.stride, self.padding)
 
 
 class _Residuals:
@@ -200,9 +209,11 @@ class _Residuals:
             (_Convolution(b.inner, dtype), b.act.negative_slope, _Convolution(b.outer, dtype)) for b in blocks
         ]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        for inner, slope, outer in self.blocks:
-            x = outer(functional.leaky_relu_(inner(x), slope)).add_(x)
+    def __call__(self, x: Tensor, biases: Sequence[Tensor] = ()) -> Tensor:
+        """biases : [1, C] of each block, or none."""
+        for (inner, slope, outer), bias in zip_longest(self.blocks, biases):
+            h = inner(x, None if bias is None else bias[0])
+            x = outer(functional.leaky_relu_(h, slope)).add_(x)
         return x
 
 
@@ -283,18 +294,28 @@ class _SynthesisBranch:
         self.from_quarter = _Convolution(g_s.from_quarter, dtype, in_scale=1 / by_pixel)
         self.at_quarter = _Residuals(g_s.at_quarter, dtype)
         self.head = _Convolution(g_s.head, dtype, out_scale=by_pixel)
+        self.told = g_s.told
 
     def __call__(
-        self, values: Tensor, live: Tensor, bases: Tensor, quads: Tensor, rows: int, cols: int
+        self,
+        values: Tensor,
+        live: Tensor,
+        bases: Tensor,
+        quads: Tensor,
+        rows: int,
+        cols: int,
+        quality: float,
     ) -> Tensor:
         turned = torch.bmm(bases[self.ring].transpose(1, 2), self.from_latents).flatten(0, 1)
         chosen = torch.nonzero(self.seen[live // len(bases[0])])[:, 0]
         lead, weight = values[chosen].to(self.dtype), turned[live[chosen]].to(self.dtype)
         h = torch.addmm(self.latents_bias, lead.t(), weight)  # (n, sixteenth)
         h = h.view(1, rows, cols, -1).permute(0, 3, 1, 2)
-        h = self.to_quarter(self.at_eighth(self.to_eighth(h)))
-        h = self.at_quarter(self.from_quarter(_as_channels(quads, self.dtype)).add_(h))
-        return self.head(h).permute(0, 2, 3, 1)  # (1, H/4, W/4, 16 C), contiguous
+        eighth, at_quarter, gain = self.told(torch.tensor([quality]))
+        h = self.to_quarter(self.at_eighth(self.to_eighth(h), eighth))
+        h = self.at_quarter(self.from_quarter(_as_channels(quads, self.dtype)).add_(h), at_quarter)
+        h = self.head(h, in_gain=None if gain is None else gain[0])
+        return h.permute(0, 2, 3, 1)  # (1, H/4, W/4, 16 C), contiguous
 
 
 @dataclass(frozen=True)

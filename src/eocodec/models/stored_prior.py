@@ -13,10 +13,12 @@ from eocodec.entropy.axes_tables import AxesTables
 from eocodec.entropy.context import ContextNet
 from eocodec.entropy.context_coder import ContextPrior
 from eocodec.entropy.prior import FactorizedPrior
+from eocodec.entropy.temporal_coder import TemporalPrior
 from eocodec.entropy.tile_spectrum import SpectrumTables
 
 Arrays = dict[str, NDArray[Any]]
-Prior: TypeAlias = FactorizedPrior | ContextPrior
+Prior: TypeAlias = FactorizedPrior | ContextPrior | TemporalPrior
+_LATER = "later."  # before names of arrays for timesteps that are predicted
 _TABLE_KEYS = ("frequency", "bins", "first")
 _TABLE_SETS = ("family", "shift_table", "delta_tables", "shape_tables", "count_tables")
 _INDEX_SETS = ("default_scale", "default_shape", "offset_scale", "entry_scale")
@@ -42,13 +44,26 @@ def unpack_tables(arrays: Mapping[str, NDArray[Any]]) -> CdfTables:
 
 
 def pack_prior(prior: Prior) -> Arrays:
-    """Arrays named `prior.*`."""
+    """Arrays named `prior.*`; those of later timesteps `later.prior.*`."""
+    if isinstance(prior, TemporalPrior):
+        later = _pack_context(prior.later)
+        return _pack_context(prior.first) | {_LATER + name: value for name, value in later.items()}
     if isinstance(prior, ContextPrior):
         return _pack_context(prior)
     arrays = _pack_sets({name: getattr(prior, name) for name in _TABLE_SETS})
     for name in _INDEX_SETS:
         arrays[f"prior.{name}"] = getattr(prior, name).astype(np.uint8)
     return arrays
+
+
+def unpack_prior(arrays: Arrays, family: str) -> Prior:
+    """Inverse of `pack_prior`, of a family of models; `KeyError` where an array is missing."""
+    if family == "tec-fp":
+        return unpack_factorized(arrays)
+    if family == "tec-elic":
+        return unpack_context(arrays)
+    later = {name.removeprefix(_LATER): value for name, value in arrays.items() if name.startswith(_LATER)}
+    return TemporalPrior(unpack_context(arrays), unpack_context(later))
 
 
 def unpack_factorized(arrays: Arrays) -> FactorizedPrior:

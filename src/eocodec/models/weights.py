@@ -20,16 +20,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
-from eocodec.codestream import MAX_QUALITY
-from eocodec.entropy.coder import LatentCoder
+from eocodec.entropy.coder import LatentCoder, Latents, SeriesCoder
 from eocodec.entropy.context_coder import ContextCoder, ContextPrior
 from eocodec.entropy.factorized_coder import FactorizedCoder
-from eocodec.errors import ConfigError, WeightsError
+from eocodec.entropy.levels import lmbda_at
+from eocodec.entropy.temporal_coder import TemporalCoder, TemporalPrior
+from eocodec.errors import ConfigError, ModelNotFound, WeightsError
 from eocodec.models.elic import ElicConfig, TecElic
+from eocodec.models.exact_synthesis import exact_image
 from eocodec.models.fp import FpConfig, TecFp
-from eocodec.models.fp_inference import Inference
+from eocodec.models.fp_inference import Inference, Reconstruction
+from eocodec.models.model import Model
+from eocodec.models.published import load_published
 from eocodec.models.registry import ModelCard, by_fingerprint
-from eocodec.models.stored_prior import Arrays, Prior, pack_prior, unpack_context, unpack_factorized
+from eocodec.models.stored_prior import Arrays, Prior, pack_prior, unpack_prior
+from eocodec.models.tt import TecTt
+from eocodec.nn.precision import inference_dtype
 from eocodec.sensors import S2_L2A
 
 KEEP_FLOAT32 = ("latent_std", "log2_step", "basis", "root_weight")  # few numbers that multiply everything
@@ -58,20 +64,40 @@ class LoadedModel:
         return {}
 
     @cached_property
-    def coder(self) -> LatentCoder:
+    def coder(self) -> LatentCoder | SeriesCoder:
         """Codes this model's latents."""
+        if isinstance(self.prior, TemporalPrior):
+            return TemporalCoder(self._context_coder(self.prior.first), self._context_coder(self.prior.later))
         if isinstance(self.prior, ContextPrior):
-            basis = self.network.block_transform.basis.detach().numpy().astype(np.float32)
-            return ContextCoder(self.prior, basis, self.ring)
+            return self._context_coder(self.prior)
         if not isinstance(self.network, TecFp):
             raise WeightsError(f"{self.card.path}: a factorized prior belongs to TEC-FP")
         log2_step = self.network.steps.log2_step.detach().double().numpy()
         return FactorizedCoder(self.prior, log2_step, self.ring)
 
+    def _context_coder(self, prior: ContextPrior) -> ContextCoder:
+        basis = self.network.block_transform.basis.detach().numpy().astype(np.float32)
+        return ContextCoder(prior, basis, self.ring)
+
+    def analysis(self, dn: torch.Tensor) -> torch.Tensor:
+        """DN [C, H, W] -> y [M, n]; see `Inference.analysis`."""
+        return self.inference(inference_dtype(dn.device)).analysis(dn)
+
+    def synthesis(self, latents: Latents, rows: int, cols: int) -> Reconstruction:
+        """Latents in float32 -> DN; see `Inference.synthesis`."""
+        arrays = (latents.values, latents.channels, latents.bases)
+        values, channels, bases = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+        inference = self.inference(inference_dtype(values.device))
+        return inference.synthesis(values, channels, bases, rows, cols, latents.quality)
+
+    def exact_image(self, latents: Latents, rows: int, cols: int) -> NDArray[np.float64]:
+        """Latents in float64 -> DN; see `exact_synthesis.exact_image`."""
+        return exact_image(self, latents, rows, cols)
+
     def lmbda(self, quality_steps: int) -> float:
         """Bits that a unit of summed, weighted squared error is worth at a quality."""
         low, high = self.card.details["lmbda"]
-        return float(low * (high / low) ** (quality_steps / MAX_QUALITY))
+        return lmbda_at(low, high, quality_steps)
 
     @cached_property
     def ring(self) -> NDArray[np.int64]:
@@ -107,8 +133,9 @@ def save(path: Path, network: Network, prior: Prior, details: dict[str, Any]) ->
 
 def _empty_network(card: ModelCard) -> Network:
     family, config = card.details["family"], card.details["config"]
-    if family == "tec-elic":
-        return TecElic(ElicConfig.from_dict(config))
+    if family in ("tec-elic", "tec-tt"):
+        sizes = ElicConfig.from_dict(config)
+        return TecElic(sizes) if family == "tec-elic" else TecTt(sizes)
     if family == "tec-fp":
         return TecFp(FpConfig.from_dict(config))
     raise ConfigError(f"{card.path}: no such family of models: {family!r}; a later eocodec may know it")
@@ -150,13 +177,27 @@ def load(card: ModelCard) -> LoadedModel:
     network = _empty_network(card)
     try:
         arrays = load_bytes(data)
-        prior = unpack_context(arrays) if card.details["family"] == "tec-elic" else unpack_factorized(arrays)
+        prior = unpack_prior(arrays, card.details["family"])
     except (SafetensorError, KeyError) as error:
         raise WeightsError(f"{card.path}: missing or unreadable: {error}") from error
     return LoadedModel(card, _fill(network, card, arrays), prior)
 
 
 @lru_cache(maxsize=4)
-def load_fingerprint(fingerprint: bytes) -> LoadedModel:
+def load_fingerprint(fingerprint: bytes) -> Model:
     """The model of a codestream, kept in memory for the next one."""
-    return load(by_fingerprint(fingerprint))
+    card = by_fingerprint(fingerprint)
+    return load_published(card) if card.imported else load(card)
+
+
+def load_stated(fingerprint: bytes, model: str | None) -> Model:
+    """`load_fingerprint` for a codestream that states its model's id: `ModelNotFound` says what to fetch."""
+    try:
+        return load_fingerprint(fingerprint)
+    except ModelNotFound as error:
+        if model is None:
+            raise
+        raise ModelNotFound(
+            f"written with the model {model} of fingerprint {fingerprint.hex()}, which is not here; "
+            f"eocodec models fetch {model}"
+        ) from error

@@ -32,9 +32,12 @@ class ResidualBlock(nn.Module):
         self.act = nn.LeakyReLU(0.1, inplace=True)
         self.outer = zero_init(conv3(channels, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> same."""
-        return x + self.outer(self.act(self.inner(x)))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """[B, C, H, W] -> same; bias [B, C], of each sample, on top of the inner convolution's."""
+        h = self.inner(x)
+        if bias is not None:
+            h = h + bias[:, :, None, None].to(h.dtype)
+        return x + self.outer(self.act(h))  # type: ignore[no-any-return]
 
 
 def residual_chain(channels: int, count: int) -> nn.Sequential:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from eocodec.nn.quantise import lower_bound
+
 _PEDESTAL = 2.0**-36
 
 
@@ -35,7 +37,7 @@ class NonNegative(nn.Module):
 
     def forward(self, parameter: Tensor) -> Tensor:
         """The value that `parameter` stands for."""
-        return torch.maximum(parameter, self.lower_bound.bound) ** 2 - self.pedestal
+        return lower_bound(parameter, self.lower_bound.bound) ** 2 - self.pedestal
 
 
 class GDN(nn.Module):

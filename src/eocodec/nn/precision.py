@@ -16,11 +16,18 @@ def bfloat16_is_native() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def inference_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where native, else float32. `EOCODEC_PRECISION` = 'float32' or 'bfloat16' overrides."""
+def inference_dtype(device: torch.device, *, auto: torch.dtype | None = None) -> torch.dtype:
+    """bfloat16 where native, else float32. `EOCODEC_PRECISION` = 'float32' or 'bfloat16' overrides.
+
+    Parameters
+    ----------
+    auto : replaces what is taken where the environment does not say
+    """
     wanted = os.environ.get("EOCODEC_PRECISION", "auto")
     if wanted not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"EOCODEC_PRECISION must be auto, float32 or bfloat16, not {wanted!r}")
+    if wanted == "auto" and auto is not None:
+        return auto
     native = device.type != "cpu" or bfloat16_is_native()
     return torch.bfloat16 if wanted == "bfloat16" or (wanted == "auto" and native) else torch.float32
 

@@ -18,12 +18,12 @@ RING_EDGES = (0.5, 1.5, 3.0, 5.0, 8.0, 12.0)  # radii in DCT index units; the fi
 RINGS = len(RING_EDGES) + 1
 
 
-def dct_matrix(n: int) -> Tensor:
-    """Orthonormal DCT-II, [n, n], row = frequency."""
+def dct_matrix(n: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Orthonormal DCT-II, [n, n], row = frequency; computed in float64."""
     k = torch.arange(n, dtype=torch.float64)
     matrix = torch.cos(math.pi / n * (k[None, :] + 0.5) * k[:, None]) * math.sqrt(2 / n)
     matrix[0] /= math.sqrt(2)
-    return matrix.float()
+    return matrix.to(dtype)
 
 
 def ring_of_frequency() -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,6 +94,29 @@ class ContextConfig:
 
 
 @dataclass(frozen=True)
+class CodedConfig:
+    """TEC-ELIC's transforms trained on under its own coder (`train/coded_loop.py`)."""
+
+    crops: int = 0  # to be coded beforehand; 0: training as usual
+    side: int = 256  # pixels
+    model: str = "tec-elic"  # id or weights file: where it starts, and whose coder it is
+    slope: float = 0.54  # bits that a unit of squared error is worth to the coder, of lambda; measured
+    held_out: str = ""  # places to evaluate on, comma separated
+    held_crops: int = 64
+
+
+@dataclass(frozen=True)
+class SeriesConfig:
+    """Fitting TEC-TT to the series of an image model, for `run.minutes` (`temporal_fit.py`)."""
+
+    image_model: str = "tec-elic"  # id or weights file
+    crops: int = 300  # series a round
+    rounds: int = 2  # the next round predicts with the gains of the round before
+    hidden: int = 48  # its width
+    held_back: float = 0.2  # share of a long series' dates, the latest, not trained on
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run."""
 
@@ -103,13 +127,21 @@ class TrainConfig:
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     context: ContextConfig = ContextConfig()
+    series: SeriesConfig = SeriesConfig()
+    coded: CodedConfig = CodedConfig()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and checkpoints."""
         return asdict(self)
 
 
-def _build(cls: type[T], values: dict[str, Any], where: str) -> T:
+def build_config(cls: type[T], values: dict[str, Any], where: str = "") -> T:
+    """The dataclass `cls` of nested plain values; unknown keys and other types are refused.
+
+    Parameters
+    ----------
+    where : the section, with a dot at its end, for messages
+    """
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
@@ -118,7 +150,7 @@ def _build(cls: type[T], values: dict[str, Any], where: str) -> T:
     for key, value in values.items():
         default = known[key].default
         if is_dataclass(default) and not isinstance(default, type):
-            built[key] = _build(type(default), value, f"{where}{key}.")
+            built[key] = build_config(type(default), value, f"{where}{key}.")
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             built[key] = float(value)
         elif isinstance(default, (bool, int, float, str)) and type(value) is not type(default):
@@ -132,7 +164,7 @@ def parse_config(values: dict[str, Any]) -> TrainConfig:
     """Checked configuration from nested plain values."""
     if "model_id" not in values:
         raise ConfigError("model_id is missing")
-    config = _build(TrainConfig, values, "")
+    config = build_config(TrainConfig, values)
     if (config.run.minutes > 0) == (config.run.steps > 0):
         raise ConfigError("state exactly one of run.minutes and run.steps")
     if config.data.crop % 16 or config.data.crop < 64:
@@ -140,8 +172,13 @@ def parse_config(values: dict[str, Any]) -> TrainConfig:
     return config
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """Configuration from a TOML file."""
+def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Plain values of a TOML file.
+
+    Parameters
+    ----------
+    overrides : 'section.key=value' each, values as in TOML; what TOML cannot read is text
+    """
     try:
         with Path(path).open("rb") as file:
             values = tomllib.load(file)
@@ -149,4 +186,26 @@ def load_config(path: str | Path) -> TrainConfig:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    return parse_config(values)
+    for text in overrides:
+        _override(values, text)
+    return values
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    *sections, key = name.strip().split(".")
+    if not equals or not key:
+        raise ConfigError(f"{text!r} is not of the form section.key=value")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{text!r}: {section} is no section")
+    try:
+        values[key] = tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        values[key] = value.strip()
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Configuration from a TOML file; `overrides` as in `read_values`."""
+    return parse_config(read_values(path, overrides))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,20 +13,32 @@ from torch import Tensor, nn
 
 from eocodec.coding.range_coder import SymbolEncoder
 from eocodec.coding.tables import CdfTables
-from eocodec.entropy.context import FEATURES, SCALE_UNIT, SHAPE_UNIT, ContextNet, Request
+from eocodec.entropy.context import (
+    FEATURES,
+    MAX_GAIN,
+    MIN_GAIN,
+    SCALE_UNIT,
+    SHAPE_UNIT,
+    ContextNet,
+    Request,
+)
 from eocodec.entropy.context_coder import MAX_SHIFTED, ContextCoder, ContextFrame, ContextPrior
 from eocodec.entropy.exact import EdgeWriter
 from eocodec.entropy.family import LOG2_SMALLEST, SCALES, SCALES_PER_OCTAVE, SHAPES, table_costs
 from eocodec.entropy.levels import nearest_level
 from eocodec.entropy.spectrum import BANDS
 from eocodec.entropy.tile_spectrum import CONTEXTS, DEAD, MAX_DELTA, SpectrumTables
+from eocodec.train.config import OptimConfig
 from eocodec.train.fitting import counted_tables
+from eocodec.train.optim import rate_factor
 
 COUNTED = 16  # magnitudes 0 .. 15 are counted, larger ones listed
 SHARE_KEPT = 0.3  # of units, at random
 SHAPE_START = 0.45  # of an untrained network, in SHAPE_UNIT
 SCALE_FEATURE = FEATURES - 12  # log2 of the mean that the tile's spectrum states
+_SCHEDULE = OptimConfig(warmup_steps=100, flat_share=0.3)
 _LEAST_BITS = 0.05  # added to a unit's bits where units are compared
+_ROUNDING = 1 / 6  # squared steps, at least: what rounding adds to a variance
 _SHIFT_PRIOR = 200.0  # symbols at no shift that every mean shift is drawn to
 
 Float = NDArray[np.float32]
@@ -71,10 +82,9 @@ def fit_side_tables(frames: Sequence[tuple[ContextFrame, int]], prior: ContextPr
     for frame, quality_steps in frames:
         symbols, rows = spectrum.deltas(spectrum.reachable(frame.spectrum, quality_steps), quality_steps)
         np.add.at(counts, (rows, symbols - DEAD), 1)
-        part = frame.partition
-        for kind, flags in enumerate((part.large.ravel(), part.medium[part.open_medium()])):
-            row = 2 * nearest_level(levels, quality_steps) + kind
-            splits[row] += np.bincount(flags.astype(np.int64), minlength=2)
+        for kind, flags in enumerate(frame.partition.flags()):
+            rows = prior.split_rows(kind, flags.size, quality_steps)
+            np.add.at(splits, (rows, flags.astype(np.int64)), 1)
     spectrum = replace(spectrum, tables=counted_tables(counts, DEAD))
     return replace(prior, spectrum=spectrum, split_tables=counted_tables(splits, 0))
 
@@ -83,9 +93,11 @@ def fit_side_tables(frames: Sequence[tuple[ContextFrame, int]], prior: ContextPr
 class Units:
     """Units of many tiles, and their symbols.
 
-    features : [n, FEATURES], float16; counts : [n, COUNTED], of magnitudes
+    features : [n, FEATURES] or with PAST_FEATURES more, float16; counts : [n, COUNTED], of magnitudes
     weight : [n], of a unit's bits in the loss
     large_unit, large : [l], unit and magnitude of symbols that are not counted
+    agreed : [n, 3], sums of values times predicted ones, of predicted ones squared, of values squared; zeros
+        without a prediction
     """
 
     features: NDArray[np.float16]
@@ -93,9 +105,10 @@ class Units:
     weight: Float
     large_unit: Index
     large: Index
+    agreed: Float
 
 
-class _Collector:
+class Collector:
     """Keeps some units of each request of a tile."""
 
     def __init__(self, share: float, weight: float, rng: np.random.Generator) -> None:
@@ -103,10 +116,12 @@ class _Collector:
         self.features: list[NDArray[np.float16]] = []
         self.counts: list[NDArray[np.uint16]] = []
         self.large: list[tuple[Index, Index]] = []
+        self.agreed: list[Float] = []
         self.kept = 0
 
-    def __call__(self, request: Request, _: Float, symbols: NDArray[np.int32]) -> None:
-        units, n = request.features.shape[1:]
+    def __call__(self, request: Request, values: Float, symbols: NDArray[np.int32]) -> None:
+        features = request.features
+        units, n = features.shape[1:]
         keep = np.flatnonzero(self._rng.random(units * n) < self._share)
         number = np.full(units * n, -1)
         number[keep] = np.arange(len(keep))
@@ -115,34 +130,47 @@ class _Collector:
         magnitude, unit = magnitude[unit >= 0], unit[unit >= 0]
         small = magnitude < COUNTED
         counts = np.bincount(unit[small] * COUNTED + magnitude[small], minlength=len(keep) * COUNTED)
-        self.features.append(request.features.reshape(FEATURES, -1)[:, keep].T.astype(np.float16))
+        self.features.append(features.reshape(len(features), -1)[:, keep].T.astype(np.float16))
         self.counts.append(counts.reshape(-1, COUNTED).astype(np.uint16))
         self.large.append((unit[~small] + self.kept, magnitude[~small]))
+        self.agreed.append(_agreed(request, values)[keep])
         self.kept += len(keep)
 
     def units(self) -> Units:
         """All that was kept."""
         unit, magnitude = (np.concatenate([pair[i] for pair in self.large]) for i in (0, 1))
         weight = np.full(self.kept, self._weight / self._share, np.float32)
-        return Units(np.concatenate(self.features), np.concatenate(self.counts), weight, unit, magnitude)
+        features, counts = np.concatenate(self.features), np.concatenate(self.counts)
+        return Units(features, counts, weight, unit, magnitude, np.concatenate(self.agreed))
+
+
+def _agreed(request: Request, values: Float) -> Float:
+    """`Units.agreed` of all units of a request; values [K, n], less the prediction times its gain."""
+    if request.expected is None:
+        return np.zeros((len(request.counts) * values.shape[1], 3), np.float32)
+    mean = request.expected.mean
+    whole = values + request.expected.shift + mean
+    start = np.cumsum(request.counts) - request.counts
+    products = np.stack([mean * whole, mean**2, whole**2])
+    return np.add.reduceat(products, start, axis=1).reshape(3, -1).T.astype(np.float32)
 
 
 def collect(coder: ContextCoder, tiles: Iterable[Tile], seed: int) -> Units:
     """Units of tiles as the coder makes them; weights are lambda^-1/2 a pixel."""
     rng, parts = np.random.default_rng(seed), []
     for tile in tiles:
-        keep = _Collector(SHARE_KEPT, tile.lmbda**-0.5 / tile.y[0].size, rng)
+        keep = Collector(SHARE_KEPT, tile.lmbda**-0.5 / tile.y[0].size, rng)
         _encode(coder, tile, keep)
         if keep.kept:
             parts.append(keep.units())
-    return _joined(parts)
+    return joined(parts)
 
 
 def _encode(coder: ContextCoder, tile: Tile, observe: Callable[..., None]) -> ContextFrame:
     return coder.encode(tile.y, SymbolEncoder(), EdgeWriter(), tile.quality_steps, tile.lmbda, observe)
 
 
-def _joined(parts: Sequence[Units]) -> Units:
+def joined(parts: Sequence[Units]) -> Units:
     start = np.concatenate([[0], np.cumsum([len(p.weight) for p in parts])[:-1]])
     return Units(
         np.concatenate([p.features for p in parts]),
@@ -150,6 +178,7 @@ def _joined(parts: Sequence[Units]) -> Units:
         np.concatenate([p.weight for p in parts]),
         np.concatenate([p.large_unit + s for p, s in zip(parts, start, strict=True)]),
         np.concatenate([p.large for p in parts]),
+        np.concatenate([p.agreed for p in parts]),
     )
 
 
@@ -183,17 +212,18 @@ class TableCosts:
 
 
 class _Mlp(nn.Sequential):
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, features: int, hidden: int) -> None:
+        outputs = 2 if features == FEATURES else 3
         super().__init__(
-            nn.Linear(FEATURES, hidden),
+            nn.Linear(features, hidden),
             nn.LeakyReLU(0.1),
             nn.Linear(hidden, hidden),
             nn.LeakyReLU(0.1),
-            nn.Linear(hidden, 2),
+            nn.Linear(hidden, outputs),
         )
         last = self[4]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        last.bias.data = torch.tensor([0.0, SHAPE_START])  # type: ignore[union-attr]
+        last.bias.data = torch.tensor([0.0, SHAPE_START, 0.0][:outputs])  # type: ignore[union-attr]
 
 
 class _Draw:
@@ -248,23 +278,35 @@ def train_net(
     minutes: float,
     batch: int = 8192,
     rate: float = 4e-3,
+    start: ContextNet | None = None,
     log: Callable[[str], None] = print,
 ) -> ContextNet:
-    """Fit the network to units by the bits that their symbols take, for a time; the rate anneals to zero."""
+    """Fit the network to units by the bits that their symbols take, for a time; the rate anneals to zero.
+
+    start : a network of these sizes to go on from
+    """
     draw, rng = _Draw(units, TableCosts(family)), np.random.default_rng(0)
     sample = torch.from_numpy(units.features[:: max(1, len(units.features) // 100_000)]).float()
     mean, std = sample.mean(0), sample.std(0) + 1e-3
-    net = _Mlp(hidden)
+    net = _Mlp(units.features.shape[1], hidden)
+    if start is not None:
+        _unfold(start, net, mean, std)
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)
-    start, steps, window = time.perf_counter(), 0, [0.0, 0.0]
-    while (progress := (time.perf_counter() - start) / (60 * minutes)) < 1:
+    begin, steps, window = time.perf_counter(), 0, [0.0, 0.0]
+    while (progress := (time.perf_counter() - begin) / (60 * minutes)) < 1:
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, steps / 100) * _annealed(progress)
+            group["lr"] = rate * rate_factor(progress, steps, _SCHEDULE)
         at = draw.batch(batch, rng)
         x = torch.from_numpy(units.features[at]).float()
         out = net((x - mean) / std)
         scale = stated_scale(x[:, SCALE_FEATURE]) + SCALE_UNIT * out[:, 0]
         bits, plain = draw.bits(at, scale, SHAPE_UNIT * out[:, 1]), torch.from_numpy(draw.plain[at])
+        if out.shape[1] == 3:
+            agreed, count = (
+                torch.from_numpy(units.agreed[at]),
+                torch.from_numpy(units.counts[at].sum(1) + 0.0),
+            )
+            bits = bits + gain_bits(1 + out[:, 2], scale, agreed, count.float())
         loss = (bits / (plain + _LEAST_BITS)).mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -274,14 +316,23 @@ def train_net(
         window = [window[0] + float(loss.detach()), window[1] + float((plain / (plain + _LEAST_BITS)).mean())]
         if steps % 500 == 0:
             log(
-                f"step {steps} {time.perf_counter() - start:.0f} s: bits {window[0] / window[1]:.4f} of plain"
+                f"step {steps} {time.perf_counter() - begin:.0f} s: bits {window[0] / window[1]:.4f} of plain"
             )
             window = [0.0, 0.0]
     return _folded(net, mean, std)
 
 
-def _annealed(progress: float) -> float:
-    return 1.0 if progress < 0.3 else 0.5 + 0.5 * math.cos((progress - 0.3) / 0.7 * math.pi)
+def gain_bits(gain: Tensor, scale: Tensor, agreed: Tensor, count: Tensor) -> Tensor:
+    """Bits of units [n] that the gain decides, about: of what is left, by the logarithm of its variance.
+
+    scale : [n], index that was stated, not trained by this; agreed : [n, 3]; count : [n], coefficients
+    """
+    mean_abs = torch.exp2(LOG2_SMALLEST + scale.detach() / SCALES_PER_OCTAVE)
+    count = count.clamp(min=1)  # symbols too large to be counted are not among them
+    usual = count * (2 * mean_abs**2 + _ROUNDING)
+    gain = gain.clamp(MIN_GAIN, MAX_GAIN)
+    left = gain**2 * agreed[:, 1] - 2 * gain * agreed[:, 0] + agreed[:, 2]
+    return 0.5 * count * torch.log2(1 + left.clamp(min=0) / usual)
 
 
 def _folded(net: _Mlp, mean: Tensor, std: Tensor) -> ContextNet:
@@ -293,6 +344,18 @@ def _folded(net: _Mlp, mean: Tensor, std: Tensor) -> ContextNet:
     weights[0] = weights[0] / std.double()
     stored = [np.asarray(t.float().double().numpy()) for t in (*weights, *biases)]
     return ContextNet((stored[0], stored[1], stored[2]), (stored[3], stored[4], stored[5]))
+
+
+@torch.no_grad()
+def _unfold(start: ContextNet, net: _Mlp, mean: Tensor, std: Tensor) -> None:
+    """Inverse of `_folded`: the network's weights into `net`."""
+    layers = [layer for layer in net if isinstance(layer, nn.Linear)]
+    weights, biases = ([torch.from_numpy(a) for a in part] for part in (start.weights, start.biases))
+    biases[0] = biases[0] + weights[0] @ mean.double()
+    weights[0] = weights[0] * std.double()
+    for layer, weight, bias in zip(layers, weights, biases, strict=True):
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
 
 
 def fit_shift(coder: ContextCoder, tiles: Iterable[Tile]) -> Float:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from eocodec.codestream import MAX_QUALITY
 from eocodec.entropy.axes import entry_count
 from eocodec.entropy.axes_tables import AxesTables
+from eocodec.entropy.context import ContextNet
 from eocodec.entropy.context_coder import MAX_SHIFTED, ContextCoder, ContextPrior
 from eocodec.entropy.family import build_family
+from eocodec.entropy.levels import lmbda_at
 from eocodec.models.klt import HIGH_RATE_STEP
 from eocodec.nn.spectral import RINGS
 from eocodec.train.config import ContextConfig
@@ -35,17 +37,12 @@ Float = NDArray[np.float32]
 Draw = Callable[[int], Float]  # seed -> latents of one training crop, [256 C, rows, cols]
 
 
-def lmbda_at(quality_steps: int, config: ContextConfig) -> float:
-    """Lambda at a quality."""
-    ratio = config.lmbda_max / config.lmbda_min
-    return float(config.lmbda_min * ratio ** (quality_steps / MAX_QUALITY))
-
-
 def fit_context_prior(
     draw: Draw,
     basis: Float,
     ring: NDArray[np.int64],
     config: ContextConfig,
+    start: ContextNet | None = None,
     log: Callable[[str], None] = print,
 ) -> ContextPrior:
     """The prior of transforms that make these latents.
@@ -53,19 +50,25 @@ def fit_context_prior(
     Parameters
     ----------
     draw : gives the latents of a crop; basis : [RINGS, C, C]; ring : [256]
+    start : a network of `config.hidden` to go on from
     """
     levels = [round(MAX_QUALITY * k / (config.levels - 1)) for k in range(config.levels)]
     crops = [draw(seed) for seed in range(SIDE_CROPS)]
     coder = ContextCoder(_start(crops, ring, levels, config), basis, ring)
     for _ in range(SIDE_ROUNDS):
-        frames = [(coder.plan(y, q, lmbda_at(q, config)), q) for y in crops for q in levels]
+        frames = [(coder.plan(y, q, lmbda_at(*_ends(config), q)), q) for y in crops for q in levels]
         coder = replace(coder, prior=fit_side_tables(frames, coder.prior))
     log("spectra and partitions counted")
+    if start is not None:
+        coder = replace(coder, prior=replace(coder.prior, net=start))
     for number in range(config.rounds):
         units = collect(coder, _tiles(draw, config, 1000 * (number + 1), config.crops), number)
         log(f"round {number + 1}: {len(units.weight)} units of {config.crops} crops")
         minutes = config.minutes / config.rounds
-        net = train_net(units, coder.prior.family, hidden=config.hidden, minutes=minutes, log=log)
+        net = train_net(
+            units, coder.prior.family, hidden=config.hidden, minutes=minutes, start=start, log=log
+        )
+        start = net if start is not None else None
         coder = replace(coder, prior=replace(coder.prior, net=net))
     shift = fit_shift(coder, _tiles(draw, config, 1_000_000, SHIFT_TILES))
     return replace(coder.prior, shift=shift)
@@ -76,7 +79,7 @@ def _start(
 ) -> ContextPrior:
     """A prior that knows steps and axes, and nothing of spectra."""
     bands = len(crops[0]) // len(ring)
-    lmbdas = np.array([lmbda_at(q, config) for q in levels])
+    lmbdas = np.array([lmbda_at(*_ends(config), q) for q in levels])
     steps = config.step_factor * HIGH_RATE_STEP / np.sqrt(lmbdas)
     family = build_family()
     entries = np.full((RINGS, entry_count(bands - 1, bands)), ENTRY_SCALE_GUESS)
@@ -94,9 +97,13 @@ def _start(
     )
 
 
+def _ends(config: ContextConfig) -> tuple[float, float]:
+    return config.lmbda_min, config.lmbda_max
+
+
 def _tiles(draw: Draw, config: ContextConfig, seed: int, count: int) -> Iterator[Tile]:
     """Crops at random qualities."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         quality_steps = int(rng.integers(0, MAX_QUALITY + 1))
-        yield Tile(draw(seed + number), quality_steps, lmbda_at(quality_steps, config))
+        yield Tile(draw(seed + number), quality_steps, lmbda_at(*_ends(config), quality_steps))

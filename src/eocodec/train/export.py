@@ -13,7 +13,7 @@ from torch import Tensor
 from eocodec.entropy.context_coder import ContextPrior
 from eocodec.entropy.prior import FactorizedPrior
 from eocodec.errors import ConfigError
-from eocodec.models import weights
+from eocodec.models import registry, weights
 from eocodec.models.elic import ElicConfig, TecElic
 from eocodec.models.fp import STRIDE, FpConfig, TecFp
 from eocodec.sensors import S2_BAND_NAMES
@@ -123,6 +123,16 @@ def _fp(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecFp, Factori
     return network, prior, rates
 
 
+def _prior_before(config: TrainConfig) -> ContextPrior | None:
+    """The prior that a run on coded crops has started from."""
+    if not config.coded.crops:
+        return None
+    prior = weights.load(registry.by_id(config.coded.model)).prior
+    if not isinstance(prior, ContextPrior):
+        raise ConfigError(f"{config.coded.model} has no context model")
+    return prior
+
+
 def _elic(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecElic, ContextPrior, dict[str, Any]]:
     sizes = {k: v for k, v in config.model.items() if k not in ("transform", "levels")}
     network = TecElic(ElicConfig.from_dict(sizes))
@@ -136,6 +146,11 @@ def _elic(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecElic, Con
         return np.asarray(_latents(network, crop)[0].reshape(-1, side, side))
 
     linear = network.block_transform
-    prior = fit_context_prior(draw, linear.basis.numpy(), linear.ring.numpy(), config.context)
+    before = _prior_before(config)
+    if before is not None and "g_a" in config.optim.freeze.split(","):
+        prior = before  # the latents are what they were
+    else:
+        start = None if before is None else before.net
+        prior = fit_context_prior(draw, linear.basis.numpy(), linear.ring.numpy(), config.context, start)
     rates = {"lmbda": [config.context.lmbda_min, config.context.lmbda_max]}
     return network, prior, {**rates, "departures": list(ELIC_DEPARTURES)}

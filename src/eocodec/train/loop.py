@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import queue
-import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +21,34 @@ from torch import Tensor
 from eocodec.errors import ConfigError
 from eocodec.models.fp import FpConfig, TecFp
 from eocodec.models.klt import init_linear, init_steps
-from eocodec.train import evaluate, losses, optim
+from eocodec.train import evaluate, losses, optim, temporal_fit
+from eocodec.train.checkpoint import (
+    CHECKPOINT,
+    averaged,
+    claim_folder,
+    git_commit,
+    start_average,
+    update_average,
+    write_checkpoint,
+)
 from eocodec.train.config import TrainConfig, load_config
 from eocodec.train.crops import CropSampler
 from eocodec.train.export import export
 from eocodec.train.scenes import data_root, load_cached
 
 KLT_PATCHES = 12_000
-CHECKPOINT = "last.pt"
-
-
-def git_commit() -> str:
-    """The commit of the working directory, '+' appended when it has changes; 'unknown' outside git."""
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 
 class Prefetcher:
     """Draws batches in a thread, so that augmentation overlaps the network."""
 
-    def __init__(self, draw: Callable[[], np.ndarray[Any, Any]], depth: int = 2) -> None:
-        self._queue: queue.Queue[np.ndarray[Any, Any]] = queue.Queue(depth)
+    def __init__(self, draw: Callable[[], Any], depth: int = 2) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(draw,), daemon=True)
         self._thread.start()
 
-    def _run(self, draw: Callable[[], np.ndarray[Any, Any]]) -> None:
+    def _run(self, draw: Callable[[], Any]) -> None:
         while not self._stop.is_set():
             item = draw()
             while not self._stop.is_set():
@@ -63,7 +58,7 @@ class Prefetcher:
                 except queue.Full:
                     continue
 
-    def next(self) -> np.ndarray[Any, Any]:
+    def next(self) -> Any:
         """The next batch; an error if the drawing thread died."""
         while True:
             try:
@@ -83,7 +78,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, out: Path) -> None:
         if config.model_id not in ("tec-fp", "tec-elic"):
-            raise ConfigError(f"no training for model {config.model_id!r}; known: tec-fp, tec-elic")
+            raise ConfigError(f"no training for model {config.model_id!r}; known: tec-fp, tec-elic, tec-tt")
         self.config, self.out = config, out
         self.device = torch.device(config.run.device)
         torch.set_num_threads(config.run.threads)
@@ -97,10 +92,8 @@ class Trainer:
         self.model = TecFp(FpConfig.from_dict(config.model))
         self._initialise()
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        frozen = tuple(filter(None, config.optim.freeze.split(",")))
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        optim.freeze(self.model, config.optim.freeze)
+        self.average = start_average(self.model)
         self.optimisers = optim.build(self.model, config.optim)
         self.weights = self.weights.to(self.device)
 
@@ -138,7 +131,11 @@ class Trainer:
         strata = (torch.randperm(size) + torch.rand(size)) / size
         return strata * (self.levels - 1)
 
-    def train_step(self, batch: np.ndarray[Any, Any]) -> dict[str, float]:
+    def draw(self) -> Any:
+        """A batch, as `train_step` takes it."""
+        return self.sampler.batch()
+
+    def train_step(self, batch: Any) -> dict[str, float]:
         """One update; returns the figures of the step."""
         config = self.config
         x = torch.from_numpy(batch).to(self.device).to(memory_format=torch.channels_last)
@@ -155,20 +152,13 @@ class Trainer:
         if bool(torch.isfinite(norm)):
             for optimiser in self.optimisers:
                 optimiser.step()
-            self._update_average()
+            update_average(self.average, self.model, config.optim.ema, self.step)
         return {
             "loss": float(rd.loss.detach()),
             "bpppc": float(rd.bpppc.detach().mean()),
             "psnr": losses.mean_psnr(rd.distortion),
             "norm": float(norm),
         }
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.model.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.average[name].lerp_(value, 1 - decay)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to the run's log."""
@@ -187,9 +177,7 @@ class Trainer:
             "torch_rng": torch.get_rng_state(),
             "commit": git_commit(),
         }
-        partial = self.out / (CHECKPOINT + ".partial")
-        torch.save(state, partial)
-        partial.replace(self.out / CHECKPOINT)
+        write_checkpoint(self.out, state)
 
     def resume(self) -> bool:
         """Take up the checkpoint of the run folder, if there is one."""
@@ -208,11 +196,9 @@ class Trainer:
 
     def evaluate(self) -> None:
         """Measure the averaged weights on the development tiles, log and print them."""
-        current = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average)
         bf16, dead_zone = self.config.run.bf16, self.config.loss.dead_zone
-        rows = evaluate.measure(self.model, self.tiles, bf16=bf16, dead_zone=dead_zone)
-        self.model.load_state_dict(current)
+        with averaged(self.model, self.average):
+            rows = evaluate.measure(self.model, self.tiles, bf16=bf16, dead_zone=dead_zone)
         lmbdas = losses.lambda_ladder(self.config.loss, self.levels)
         loss = evaluate.rd_loss(rows, lmbdas, self.config.loss.balance)
         self.log({"step": self.step, "minutes": self.elapsed / 60, "dev_loss": loss, "dev": rows})
@@ -220,9 +206,17 @@ class Trainer:
         print(f"dev step {self.step} {self.elapsed / 60:.1f} min: loss {loss:.5f}  {curve}", flush=True)
 
 
+def _trainer(config: TrainConfig, folder: Path) -> Trainer:
+    if not config.coded.crops:
+        return Trainer(config, folder)
+    from eocodec.train.coded_loop import CodedTrainer  # it is a Trainer itself
+
+    return CodedTrainer(config, folder)
+
+
 def _train(trainer: Trainer) -> None:
     run = trainer.config.run
-    drawn = Prefetcher(trainer.sampler.batch)
+    drawn = Prefetcher(trainer.draw)
     saved_at = evaluated_at = trainer.elapsed
     window: list[dict[str, float]] = []
     try:
@@ -248,25 +242,25 @@ def _train(trainer: Trainer) -> None:
         drawn.close()
 
 
-def run(config_path: str | Path, out: str | Path | None = None) -> Path:
+def run(config_path: str | Path, out: str | Path | None = None, overrides: Sequence[str] = ()) -> Path:
     """Train as the TOML file says; continue if the run folder has a checkpoint of the same configuration.
+
+    Parameters
+    ----------
+    overrides : of the file's values, see `train.config.read_values`
 
     Returns
     -------
     The run folder (default `runs/<name of the file>`): `last.pt`, `log.jsonl`, and at the end the weights
     file with its card.
     """
-    config = load_config(config_path)
+    config = load_config(config_path, overrides)
     folder = Path(out) if out else Path("runs") / Path(config_path).stem
-    folder.mkdir(parents=True, exist_ok=True)
-    recorded = folder / "config.json"
-    text = json.dumps(config.to_dict(), indent=1)
-    if recorded.is_file() and recorded.read_text() != text:
-        raise ConfigError(
-            f"{folder} holds a run with another configuration; choose another folder or remove it"
-        )
-    recorded.write_text(text)
-    trainer = Trainer(config, folder)
+    claim_folder(folder, config.to_dict())
+    if config.model_id == temporal_fit.MODEL_ID:
+        print(f"weights {temporal_fit.run(config, folder)}", flush=True)
+        return folder
+    trainer = _trainer(config, folder)
     resumed = trainer.resume()
     parameters = sum(p.numel() for p in trainer.model.parameters())
     start = {

@@ -53,21 +53,31 @@ class Muon(torch.optim.Optimizer):
                 p.add_(flat.reshape(p.shape), alpha=-group["lr"] * size)
 
 
+def freeze(model: nn.Module, prefixes: str) -> None:
+    """Keep parameters as they are whose names begin with one of `prefixes`, comma separated."""
+    frozen = tuple(filter(None, prefixes.split(",")))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not frozen or not name.startswith(frozen))
+
+
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Parameters by treatment: 'muon', 'adam', 'entropy' (prior and steps)."""
-    groups: dict[str, list[nn.Parameter]] = {"muon": [], "adam": [], "entropy": []}
+    """Parameters by treatment: 'muon', 'adam', 'entropy' (prior and steps), 'quantiles' (of the prior)."""
+    groups: dict[str, list[nn.Parameter]] = {"muon": [], "adam": [], "entropy": [], "quantiles": []}
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
-        if name.startswith(("prior.", "steps.", "entropy_bottleneck.")):
+        if name.endswith("entropy_bottleneck.quantiles"):
+            groups["quantiles"].append(p)
+        elif name.startswith(("prior.", "steps.")) or "entropy_bottleneck." in name:
             groups["entropy"].append(p)
         else:
-            groups["muon" if p.ndim >= 2 and not name.endswith(("gamma", "beta")) else "adam"].append(p)
+            matrix = p.ndim >= 2 and not name.endswith(("gamma", "beta")) and "rates." not in name
+            groups["muon" if matrix else "adam"].append(p)
     return groups
 
 
 def build(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """The two optimisers; every group remembers its full rate as `peak`."""
+    """The two optimisers; every group remembers its full rate as `peak`. Quantiles are left out."""
     groups = parameter_groups(model)
     if config.muon_lr == 0:
         groups["adam"], groups["muon"] = groups["adam"] + groups["muon"], []
@@ -86,6 +96,12 @@ def build(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
         for group in optimiser.param_groups:
             group["peak"] = group["lr"]
     return optimisers
+
+
+def build_quantiles(model: nn.Module, lr: float) -> torch.optim.Optimizer | None:
+    """What fits quantiles by `quantile_loss`, at a constant rate; None where the model has none."""
+    quantiles = parameter_groups(model)["quantiles"]
+    return torch.optim.Adam(quantiles, lr) if quantiles else None
 
 
 def rate_factor(progress: float, step: int, config: OptimConfig) -> float:

@@ -1,0 +1,188 @@
+"""Series of latents <-> the stream: each timestep predicted from earlier ones, what is left coded in context.
+
+The first timestep is coded as an image is. All others state a prediction (entropy/prediction.py), of their
+tile means alone where no more helps; their network sees the past too (entropy/past.py).
+
+What is decoded of a timestep is snapped to a grid before a later one refers to it, so that all machines go on
+from the same numbers, however long a series is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eocodec.codestream import MAX_QUALITY
+from eocodec.coding.crc import SymbolsCrc
+from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
+from eocodec.entropy.coder import Latents
+from eocodec.entropy.context_coder import ContextCoder, ContextFrame, ContextPrior, Observer, Past
+from eocodec.entropy.exact import EdgeReader, EdgeWriter
+from eocodec.entropy.prediction import (
+    WINDOW,
+    Prediction,
+    Reference,
+    Regressors,
+    decode_prediction,
+    encode_prediction,
+    no_prediction,
+)
+from eocodec.entropy.prediction_fit import fit_prediction
+
+GRID = 32  # cells of a quantisation step: what snapping adds to errors is 0.1 % of what rounding does
+
+Float = NDArray[np.float32]
+Wide = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TemporalPrior:
+    """What is stored with the weights: for timesteps without a prediction, and for those with one."""
+
+    first: ContextPrior
+    later: ContextPrior
+
+
+@dataclass(frozen=True, eq=False)
+class TemporalFrame:
+    """One timestep: what was stated and coded of it, and what it stands for.
+
+    cells : [256, C, n], int32, DCT coefficients of bands by frequency, in steps / GRID
+    """
+
+    prediction: Prediction
+    frame: ContextFrame
+    cells: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class TemporalCoder:
+    """Codes all timesteps of a tile; see `SeriesCoder` in entropy/coder.py.
+
+    first, later : coders of timesteps without and with a prediction
+    """
+
+    first: ContextCoder
+    later: ContextCoder
+
+    @property
+    def bands(self) -> int:
+        """Components of a frequency, C."""
+        return self.first.bands
+
+    @property
+    def channels(self) -> int:
+        """Latent channels M."""
+        return self.first.channels
+
+    def encode_series(
+        self,
+        ys: Float,
+        encoder: SymbolEncoder,
+        edges: EdgeWriter,
+        quality_steps: int,
+        lmbda: float,
+        observe: Observer | None = None,
+    ) -> list[TemporalFrame]:
+        """Append timesteps; ys : [T, 256 C, rows, cols]; observe: of predicted ones (training)."""
+        frames: list[TemporalFrame] = []
+        window: list[Reference] = []
+        for timestep, y in enumerate(ys):
+            coder, past, prediction, plan = self._plan(y, window, quality_steps, lmbda)
+            encode_prediction(encoder, prediction, self.later.prior.family, timestep)
+            see = observe if past else None
+            frame = coder.encode_plan(plan, encoder, edges, quality_steps, lmbda, see, past, keep=True)
+            frames.append(self._decoded(frame, prediction, past, quality_steps, window, edges))
+        return frames
+
+    def _plan(
+        self, y: Float, window: Sequence[Reference], quality_steps: int, lmbda: float
+    ) -> tuple[ContextCoder, Past | None, Prediction, ContextFrame]:
+        """How to code a timestep: predicted as well as it can be, or its tile means alone."""
+        if not window:
+            return self.first, None, no_prediction(self.bands), self.first.plan(y, quality_steps, lmbda)
+        coder = self.later
+        step, ring = coder.prior.step(quality_steps), coder.ring
+        u = np.matmul(coder.basis[ring], y.reshape(len(ring), self.bands, -1)).astype(np.float64)
+        fit = fit_prediction(u, window, ring, step)
+        full = fit.stated()
+
+        def plan(prediction: Prediction) -> tuple[ContextCoder, Past, Prediction, ContextFrame]:
+            mean = fit.regressors.predict(prediction, step)
+            past = Past(mean, [window[-int(back)].u for back in prediction.back])
+            left = np.matmul(coder.basis.transpose(0, 2, 1)[ring], u - past.mean).astype(np.float32)
+            return coder, past, prediction, coder.plan(left.reshape(y.shape), quality_steps, lmbda)
+
+        means_alone = replace(full, weights=np.zeros_like(full.weights))
+        return min(plan(full), plan(means_alone), key=lambda found: found[3].cost)
+
+    def decode_series(
+        self,
+        decoder: SymbolDecoder,
+        edges: EdgeReader,
+        timesteps: int,
+        rows: int,
+        cols: int,
+        quality_steps: int,
+    ) -> Iterator[TemporalFrame]:
+        """All timesteps in order, rows x cols cells.
+
+        Raises
+        ------
+        MalformedSection, ExactnessError : as `ContextCoder.decode`; or a prediction does not exist
+        """
+        window: list[Reference] = []
+        for timestep in range(timesteps):
+            prediction = decode_prediction(decoder, self.later.prior.family, timestep, self.bands)
+            past = self._past(prediction, window, quality_steps) if len(prediction.back) else None
+            coder = self.later if past else self.first
+            frame = coder.decode(decoder, edges, rows, cols, quality_steps, past)
+            yield self._decoded(frame, prediction, past, quality_steps, window, edges)
+
+    def _past(self, prediction: Prediction, window: Sequence[Reference], quality_steps: int) -> Past:
+        step = self.later.prior.step(quality_steps)
+        references = [window[-int(back)] for back in prediction.back]
+        mean = Regressors(references, self.later.ring, step).predict(prediction, step)
+        return Past(mean, [r.u for r in references])
+
+    def _decoded(
+        self,
+        frame: ContextFrame,
+        prediction: Prediction,
+        past: Past | None,
+        quality_steps: int,
+        window: list[Reference],
+        edges: EdgeWriter | EdgeReader,
+    ) -> TemporalFrame:
+        """A timestep as it is known once decoded; it joins the window of references."""
+        u = self.later.coefficients(frame, quality_steps, np.float64)
+        u = u.reshape(len(self.later.ring), self.bands, -1)
+        if past is not None:
+            u += past.mean
+        cell = self.later.prior.step(quality_steps) / GRID
+        u /= cell
+        cells = edges.resolve(u)
+        window.append(Reference(np.asarray(cells * cell, np.float64), self.later.bases(frame.axes)))
+        del window[:-WINDOW]
+        coded = replace(frame, values={})  # not needed any more
+        return TemporalFrame(prediction, coded, cells.astype(np.int32))
+
+    def crc(self, frames: Sequence[TemporalFrame]) -> int:
+        """CRC32C of all that was decoded."""
+        crc = SymbolsCrc()
+        for frame in frames:
+            frame.prediction.add_to(crc)
+            frame.frame.add_to(crc)
+            crc.add(frame.cells)
+        return crc.value
+
+    def latents(self, frame: TemporalFrame, quality_steps: int, dtype: type[np.floating[Any]]) -> Latents:
+        """What a decoded frame stands for."""
+        cell = self.later.prior.step(quality_steps) / GRID
+        u = (frame.cells * cell).reshape(self.channels, -1)
+        found = self.later.latents_of(u.astype(dtype, copy=False))
+        return replace(found, quality=quality_steps / MAX_QUALITY)
