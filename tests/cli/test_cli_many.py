@@ -105,6 +105,7 @@ def test_what_cannot_begin(arguments, words):
 def test_without_dask(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "eocodec.interop.scale.dask_pool", raising=False)
+    monkeypatch.delattr("eocodec.interop.scale.dask_pool", raising=False)
     result = CliRunner().invoke(cli, ["encode-many", "s0.tif", "out"])
     assert result.exit_code == 2
     assert "pip install 'eocodec[dask]', or use --scheduler none" in result.stderr

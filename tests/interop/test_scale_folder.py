@@ -136,6 +136,9 @@ def test_the_last_line_of_a_source_counts(tmp_path):
     assert len(manifest.path.read_text().splitlines()) == 3
     again = Manifest(manifest.path, tmp_path)
     assert list(again.entries.values()) == [entry("a"), entry("b")]
+    again.compact(["/in/a.tif"])
+    assert list(read_manifest(again.path)) == ["/in/b.tif", "/in/a.tif"]
+    again.compact(["/in/b.tif"])
     assert [json.loads(line) for line in again.path.read_text().splitlines()] == [entry("a"), entry("b")]
 
 

@@ -183,6 +183,7 @@ def test_other_settings_are_not_mixed_in(sources):
     assert len(report.failed) == COUNT
     assert all("--force" in reason for _, reason in report.failed)
     assert describe_file("out/s0.tec")["settings"]["quality"] == 90
+    assert run(sources).there == COUNT  # what is known of outputs that are there is not forgotten
     assert run(sources, other, force=True).encoded == COUNT
     assert describe_file("out/s0.tec")["settings"]["quality"] == 20
     assert run(sources, other, force=True).encoded == 0  # force is not "again"

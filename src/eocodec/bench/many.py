@@ -95,7 +95,9 @@ def run_many(options: ManyOptions, report: Report = lambda line: None) -> dict[s
         way["mpixel_per_s"] = archive["mpixel"] / way["seconds"]
         way["equal"] = way.pop("sha256") == first
     killed["equal"] = killed.pop("sha256") == first
-    killed["failed"] = [entry["error"] for entry in entries if entry["status"] != "ok"]
+    killed["failed"] = [
+        _without(bench.folder, entry["error"]) for entry in entries if entry["status"] != "ok"
+    ]
     described = {**asdict(options), "model": model_name(options.model)}
     described.pop("data")
     return {
@@ -126,6 +128,11 @@ def largest_scenes(root: Path, count: int) -> list[Path]:
     if len(rows) < count:
         raise RasterError(f"{root} has {len(rows)} training scenes of a single date; ask for fewer")
     return [(root / row["path"]).absolute() for row in rows[:count]]
+
+
+def _without(folder: Path, text: str) -> str:
+    """A message without the place of this machine that it names."""
+    return text.replace(f"{folder}{os.sep}", "")
 
 
 def _archive(entries: Sequence[Any]) -> dict[str, Any]:

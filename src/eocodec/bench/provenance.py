@@ -64,8 +64,20 @@ def provenance() -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Indented JSON, NaN refused, folder made where missing, written beside and renamed."""
+    """Indented JSON, NaN refused, folder made where missing, written beside and renamed.
+
+    A list of measurements, one of the content's values, has a line for each.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    parts = (f" {json.dumps(key)}: {_value(value)}" for key, value in content.items())
+    partial.write_text("{\n" + ",\n".join(parts) + "\n}\n")
     partial.replace(path)
+
+
+def _value(value: Any) -> str:
+    """One value of a result."""
+    if isinstance(value, list):
+        rows = (f"  {json.dumps(row, allow_nan=False)}" for row in value)
+        return "[\n" + ",\n".join(rows) + "\n ]"
+    return json.dumps(value, indent=1, allow_nan=False)

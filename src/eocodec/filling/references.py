@@ -23,6 +23,9 @@ MIN_CLEAR = 64  # pixels, clear in a date and in its references, to fit a map to
 _GAIN = 0.99  # error left by a further reference, relative to that without, for it to be taken
 _SHARE = 0.1  # of the pixels left to fill that a first reference should see
 
+_RANGE = (1.0, 99.0)  # percentiles of sources beyond which a map does not go on
+_THINNED = 4  # every so many pixels tell these
+
 Float = NDArray[np.float64]
 Reader = Callable[[int, Roi], tuple[Float, BoolArray]]  # timestep and window -> image [C, h, w], clear [h, w]
 
@@ -33,6 +36,7 @@ class Map:
 
     references : timesteps, the best first; bases : of each
     moments : over the sample; low, high : [C], DN, range of what was seen
+    least, most : [K - 1], range of sources that the map was fitted to
     """
 
     references: tuple[int, ...]
@@ -40,11 +44,13 @@ class Map:
     moments: Moments
     low: Float
     high: Float
+    least: Float
+    most: Float
 
     def sources(self, frames: Sequence[tuple[Float, BoolArray]]) -> Float:
-        """[K - 1, h, w] of images and clear pixels of the references."""
+        """[K - 1, h, w] of images and clear pixels of the references, none beyond what was fitted to."""
         parts = [sources(basis, *frame) for basis, frame in zip(self.bases, frames, strict=True)]
-        return np.concatenate(parts)
+        return np.clip(np.concatenate(parts), self.least[:, None, None], self.most[:, None, None])
 
 
 class Sample:
@@ -93,19 +99,23 @@ class Sample:
     def fit(self, references: Sequence[int]) -> Map:
         """The map from references, all sources taken."""
         bases = tuple(self.basis(k) for k in references)
-        total: Moments | None = None
+        phis, changes = [], []
         for place in range(len(self._patches)):
             frames = [self._frames[k][place] for k in references]
             y, clear = self._frames[self._t][place]
             clear = np.logical_and.reduce([clear, *(seen for _, seen in frames)])
             phi = np.concatenate([sources(b, *f) for b, f in zip(bases, frames, strict=True)])
-            part = Moments.of(phi[:, clear], (y - frames[0][0])[:, clear])
-            total = part if total is None else total + part
-        if total is None:
-            raise ValueError("a map needs a sample")
+            phis.append(phi[:, clear])
+            changes.append((y - frames[0][0])[:, clear])
+        phi = np.concatenate(phis, 1)
+        least, most = np.percentile(phi[:, ::_THINNED], _RANGE, 1)
+        moments = Moments.of(np.clip(phi, least[:, None], most[:, None]), np.concatenate(changes, 1))
         seen = [self._flat[k][0][:, self._flat[k][1]] for k in (self._t, *references)]
-        low = np.min([pixels.min(1) for pixels in seen], 0)
-        return Map(tuple(references), bases, total, low, np.max([pixels.max(1) for pixels in seen], 0))
+        low, high = (
+            np.min([pixels.min(1) for pixels in seen], 0),
+            np.max([pixels.max(1) for pixels in seen], 0),
+        )
+        return Map(tuple(references), bases, moments, low, high, least, most)
 
 
 def choose_maps(read: Reader, t: int, times: Sequence[float], clouds: BoolArray) -> list[Map]:

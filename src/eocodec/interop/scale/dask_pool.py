@@ -6,12 +6,14 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import dask.config
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, wait
+from distributed.client import ClosedClientError
 from distributed.system import MEMORY_LIMIT
 from distributed.worker import Worker
 
@@ -29,21 +31,22 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no typ
 
     name = "eocodec-model"
 
-    def __init__(self, model: str, threads: int | None, gdal: tuple[tuple[str, str], ...]) -> None:
-        self.model, self.threads, self.gdal = model, threads, gdal
+    def __init__(self, workers: Workers, model: str) -> None:
+        self.workers, self.model = workers, model
 
     def setup(self, worker: Worker) -> None:
         """Prepare a worker's process."""
-        os.environ.update(self.gdal)
+        os.environ.update(self.workers.gdal)
         logging.getLogger("rasterio").addHandler(logging.NullHandler())
-        if threading.current_thread() is threading.main_thread():
+        is_ours = self.workers.scheduler == LOCAL
+        if is_ours and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked for the work
         import torch
 
         from eocodec.models import registry, weights
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        if self.workers.threads_each is not None:
+            torch.set_num_threads(self.workers.threads_each)
         weights.load_fingerprint(registry.by_id(self.model).fingerprint)
 
 
@@ -66,17 +69,20 @@ class DaskPool:
                 cluster = stack.enter_context(_local_cluster(workers))
                 address = cluster.scheduler_address
             self._client = stack.enter_context(_connected(address))
-            self._client.register_plugin(ModelPlugin(model, workers.threads_each, workers.gdal))
+            self._client.register_plugin(ModelPlugin(workers, model))
+            stack.callback(self._release)
             self._stack = stack.pop_all()
 
     def slots(self) -> int:
         """Workers that are there now; one job each, so that a worker that dies takes no other job along."""
-        return max(len(self._client.nthreads()), 1)
+        with _scheduler_there():
+            return max(len(self._client.nthreads()), 1)
 
     def submit(self, job: Job) -> None:
         """Send a job to a worker."""
         key = f"eocodec-{job.run.name}-{job.output}-{len(job.reasons)}"
-        self._running[self._client.submit(attempt, job, key=key, pure=False)] = job
+        with _scheduler_there():
+            self._running[self._client.submit(attempt, job, key=key, pure=False)] = job
 
     def next(self) -> tuple[Job, Outcome]:
         """The next outcome; waits for it.
@@ -85,13 +91,8 @@ class DaskPool:
         ------
         OutputError : the scheduler is gone
         """
-        try:
-            with self._client.as_current():
-                wait(list(self._running), return_when="FIRST_COMPLETED")
-        except CancelledError as error:
-            raise OutputError(
-                "the connection to the Dask scheduler is lost; run the command again to go on"
-            ) from error
+        with _scheduler_there(), self._client.as_current():
+            wait(list(self._running), return_when="FIRST_COMPLETED")
         future = next(future for future in self._running if future.done())
         job = self._running.pop(future)
         raised = future.exception()
@@ -102,10 +103,25 @@ class DaskPool:
         return job, Outcome(None, f"{type(raised).__name__}: {' '.join(str(raised).split())}")
 
     def close(self) -> None:
-        """Take back what has not begun, and end a cluster of our own."""
-        with suppress(OSError):
-            self._client.cancel(list(self._running), force=True)
+        """Leave a scheduler as it was; end a cluster of our own."""
         self._stack.close()
+
+    def _release(self) -> None:
+        """Take back what has not begun, and what new workers were to do."""
+        with suppress(OSError, CancelledError, ClosedClientError):
+            self._client.cancel(list(self._running), force=True)
+            self._client.unregister_worker_plugin(ModelPlugin.name)
+
+
+@contextmanager
+def _scheduler_there() -> Iterator[None]:
+    """What Dask raises when it has lost its scheduler, as an error of ours."""
+    try:
+        yield
+    except (OSError, CancelledError, ClosedClientError) as error:
+        raise OutputError(
+            "the connection to the Dask scheduler is lost; run the command again to go on"
+        ) from error
 
 
 def count_at(address: str) -> int:
@@ -151,8 +167,7 @@ def _local_cluster(workers: Workers) -> Any:
             n_workers=workers.processes,
             threads_per_worker=1,
             processes=True,
-            memory_limit=MEMORY_LIMIT
-            // workers.processes,  # Dask's own share is by threads, of which we have one
+            memory_limit=MEMORY_LIMIT // workers.processes,  # Dask would share it out by threads
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,11 @@ class Manifest:
         self.entries[str(entry["source"])] = entry
         self._write(self.path, "ab", _line(entry))
 
-    def compact(self) -> None:
-        """Write it anew with one line a source, all at once."""
+    def compact(self, last: Sequence[str] = ()) -> None:
+        """Write it anew with one line a source, all at once; those of the sources `last` come last."""
+        moved = set(last)
+        others = [source for source in self.entries if source not in moved]
+        self.entries = {source: self.entries[source] for source in (*others, *last)}
         if self.entries:
             partial = self._workplace / self.path.name
             self._write(partial, "wb", b"".join(map(_line, self.entries.values())))

@@ -94,22 +94,33 @@ def encode_many(
         for entry in left:
             manifest.append(entry)
         known = manifest.entries
-        todo = [s for s in sources if not is_done(known.get(s.id), folder, s, request, key)]
-        done = len(sources) - len(todo)
+        results = {s.id: known[s.id] for s in sources if is_done(known.get(s.id), folder, s, request, key)}
+        there = len(results)
+        todo = [source for source in sources if source.id not in results]
         jobs = [Job(source, request, key, folder, run, force, workers.threads_each) for source in todo]
         if jobs:
             with open_pool(workers, request.options.model) as pool:
                 for entry in _work_through(jobs, pool, retries):
-                    manifest.append(entry)
-                    done += 1
+                    results[str(entry["source"])] = entry
+                    if not _speaks_of_less(entry, manifest, folder):
+                        manifest.append(entry)
                     if progress is not None:
-                        progress(done, len(sources))
-        manifest.compact()
-        return _report(sources, todo, manifest, time.perf_counter() - begin)
+                        progress(len(results), len(sources))
+        manifest.compact([source.id for source in sources])
+    return _report(
+        [results[source.id] for source in sources], there, manifest.path, time.perf_counter() - begin
+    )
+
+
+def _speaks_of_less(entry: Entry, manifest: Manifest, folder: Path) -> bool:
+    """Whether a source could not be encoded as asked, but what it was encoded to before is still there."""
+    before = manifest.entries.get(str(entry["source"]))
+    is_there = before is not None and before["status"] == "ok" and (folder / str(before["output"])).exists()
+    return is_there and entry["status"] != "ok"
 
 
 def is_done(entry: Entry | None, folder: Path, source: Source, request: Request, key: str) -> bool:
-    """Whether the manifest's entry says that a source is encoded as asked, and its output is there."""
+    """Whether a source's entry in the manifest says that it is encoded as asked, and its output is there."""
     output = f"{source.name}{request.suffix}"
     wanted = {"status": "ok", "request": key, "output": output}
     if entry is None or any(entry[name] != value for name, value in wanted.items()):
@@ -138,20 +149,17 @@ def _work_through(jobs: Sequence[Job], pool: Pool, retries: int) -> Iterator[Ent
             yield failure(job, outcome.reason)
 
 
-def _report(
-    sources: Sequence[Source], todo: Sequence[Source], manifest: Manifest, seconds: float
-) -> ManyReport:
-    entries = [manifest.entries[source.id] for source in sources]
+def _report(entries: Sequence[Entry], there: int, manifest: Path, seconds: float) -> ManyReport:
     failed = tuple((str(e["source"]), str(e["error"])) for e in entries if e["status"] != "ok")
     whole = [entry for entry in entries if entry["status"] == "ok"]
     return ManyReport(
-        sources=len(sources),
-        encoded=len(todo) - len(failed),
-        there=len(sources) - len(todo),
+        sources=len(entries),
+        encoded=len(whole) - there,
+        there=there,
         failed=failed,
         total_bytes=sum(entry["bytes"] for entry in whole),
         beside_bytes=sum(entry["beside_bytes"] for entry in whole),
         raw_bytes=sum(entry["raw_bytes"] for entry in whole),
         seconds=seconds,
-        manifest=str(manifest.path),
+        manifest=str(manifest),
     )
