@@ -11,9 +11,11 @@ import pytest
 from interop_support import names_in, smooth_scene, write_stack
 
 TESTS = Path(__file__).resolve().parents[1]
-# The command with the stand-in for its networks.
+# The command with the stand-in for its networks. Where the tests run in the background of a shell, SIGINT is
+# ignored, and so it would be in their children.
 COMMAND = f"""
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(TESTS)!r})
 import eocodec, interop_support
 interop_support.install_standin()
