@@ -5,9 +5,8 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-from temporal_support import some_series
 
-from context_support import RING, dct_matrix, family
+from context_support import RING, dct_matrix, family, some_basis
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.coding.tables import from_pmfs
 from eocodec.entropy.prediction import (
@@ -22,6 +21,7 @@ from eocodec.entropy.prediction import (
 )
 from eocodec.entropy.prediction_fit import Fit, fit_prediction
 from eocodec.errors import MalformedSection
+from temporal_support import some_series
 
 COMPONENTS = 5
 STEP = 0.8
@@ -29,8 +29,6 @@ STEP = 0.8
 
 def coefficients(timesteps, rows=3, cols=4, seed=0):
     """u [256, C, n] of each timestep."""
-    from context_support import some_basis
-
     y = some_series(timesteps, rows, cols, COMPONENTS, seed).reshape(timesteps, 256, COMPONENTS, -1)
     return [np.matmul(some_basis(COMPONENTS)[RING], part).astype(np.float64) for part in y]
 

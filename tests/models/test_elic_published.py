@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from edges_support import edgy
 from eocodec.coding import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.exact import EPSILON, NOISE, EdgeReader, EdgeWriter
+from eocodec.entropy.exact import NOISE, EdgeReader, EdgeWriter
 from eocodec.entropy.gaussian import MEAN_STEPS
 from eocodec.errors import (
     ChecksumMismatch,
@@ -225,37 +226,7 @@ def test_decoding_does_not_depend_on_threads_and_kernels(model, coder):
 # --- noise --------------------------------------------------------------------------------------------------
 
 
-def to_edges(values, rng):
-    """Values of which one in ten was moved to within 1.5 epsilon of an edge."""
-    moved = (rng.random(values.shape) < 0.1) & (values > -200) & (values < 62)  # no edge beyond table 63
-    edge = np.floor(values) + 0.5 + rng.uniform(-1.5 * EPSILON, 1.5 * EPSILON, values.shape)
-    return np.where(moved, edge, values)
-
-
-class EdgyWriter(EdgeWriter):
-    """Of a network that is at the edge more often than chance has it."""
-
-    def __init__(self):
-        super().__init__()
-        self.rng = np.random.default_rng(0)
-
-    def resolve(self, values):
-        return super().resolve(to_edges(values, self.rng))
-
-
-def edgy_reader(amplitude):
-    class EdgyReader(EdgeReader):
-        """The same network with noise on every parameter."""
-
-        def __init__(self, data):
-            super().__init__(data)
-            self.rng, self.noise = np.random.default_rng(0), np.random.default_rng(1)
-
-        def resolve(self, values):
-            noise = self.noise.uniform(-amplitude, amplitude, values.shape)
-            return super().resolve(to_edges(values, self.rng) + noise)
-
-    return EdgyReader
+EdgyWriter, edgy_reader = edgy(-200, 62)  # no edge beyond table 63
 
 
 def test_noise_on_every_parameter(model, coder):

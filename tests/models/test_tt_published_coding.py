@@ -5,9 +5,10 @@ import pytest
 import torch
 from tt_published_support import M, latents, make, series
 
+from edges_support import edgy
 from eocodec.coding import SymbolDecoder, SymbolEncoder
 from eocodec.entropy.coder import SeriesCoder, decode_all, encode_all
-from eocodec.entropy.exact import EPSILON, NOISE, EdgeReader, EdgeWriter
+from eocodec.entropy.exact import NOISE, EdgeReader, EdgeWriter
 from eocodec.errors import ChecksumMismatch, CodecError, CodestreamError, ExactnessError, InputError
 from eocodec.models import tt_published_coding
 from eocodec.models.flextec_published import tokens_sent
@@ -166,37 +167,7 @@ def test_the_coder_leaves_the_model_as_it_is(model):
 # --- noise --------------------------------------------------------------------------------------------------
 
 
-def to_edges(values, rng):
-    """Values of which one in ten was moved to within 1.5 epsilon of an edge."""
-    moved = (rng.random(values.shape) < 0.1) & (np.abs(values) < 150)
-    edge = np.floor(values) + 0.5 + rng.uniform(-1.5 * EPSILON, 1.5 * EPSILON, values.shape)
-    return np.where(moved, edge, values)
-
-
-class EdgyWriter(EdgeWriter):
-    """Of a network that is at the edge more often than chance has it."""
-
-    def __init__(self):
-        super().__init__()
-        self.rng = np.random.default_rng(0)
-
-    def resolve(self, values):
-        return super().resolve(to_edges(values, self.rng))
-
-
-def edgy_reader(amplitude):
-    class EdgyReader(EdgeReader):
-        """The same network with noise on every parameter."""
-
-        def __init__(self, data):
-            super().__init__(data)
-            self.rng, self.noise = np.random.default_rng(0), np.random.default_rng(1)
-
-        def resolve(self, values):
-            noise = self.noise.uniform(-amplitude, amplitude, values.shape)
-            return super().resolve(to_edges(values, self.rng) + noise)
-
-    return EdgyReader
+EdgyWriter, edgy_reader = edgy(-150, 150)
 
 
 def test_noise_on_every_parameter(flex, flex_coder):

@@ -38,8 +38,8 @@ class Latents:
         return np.asarray(turned.reshape(z.shape))
 
 
-class LatentCoder(Protocol):
-    """Codes the latents of one timestep at a time."""
+class FrameCoder(Protocol):
+    """What all coders of latents have in common: frames are what is coded of timesteps."""
 
     @property
     def bands(self) -> int:
@@ -48,6 +48,16 @@ class LatentCoder(Protocol):
     @property
     def channels(self) -> int:
         """Latent channels M."""
+
+    def crc(self, frames: Sequence[CodedFrame]) -> int:
+        """CRC32C of all that was decoded."""
+
+    def latents(self, frame: CodedFrame, quality_steps: int, dtype: type[np.floating[Any]]) -> Any:
+        """What a decoded frame stands for, in the form that the model's synthesis takes."""
+
+
+class LatentCoder(FrameCoder, Protocol):
+    """Codes the latents of one timestep at a time."""
 
     def encode(
         self,
@@ -64,24 +74,10 @@ class LatentCoder(Protocol):
     ) -> CodedFrame:
         """The next timestep, of rows x cols blocks; `CodestreamError` where the stream makes no sense."""
 
-    def crc(self, frames: Sequence[CodedFrame]) -> int:
-        """CRC32C of all that was decoded."""
-
-    def latents(self, frame: CodedFrame, quality_steps: int, dtype: type[np.floating[Any]]) -> Any:
-        """What a decoded frame stands for, in the form that the model's synthesis takes."""
-
 
 @runtime_checkable
-class SeriesCoder(Protocol):
-    """Codes all timesteps of a tile, each after the ones before it. Frames are as those of `LatentCoder`."""
-
-    @property
-    def bands(self) -> int:
-        """Bands of the imagery, C."""
-
-    @property
-    def channels(self) -> int:
-        """Latent channels M."""
+class SeriesCoder(FrameCoder, Protocol):
+    """Codes all timesteps of a tile, each after the ones before it."""
 
     def encode_series(
         self,
@@ -103,12 +99,6 @@ class SeriesCoder(Protocol):
         quality_steps: int,
     ) -> Iterator[CodedFrame]:
         """All timesteps in order; `CodestreamError` where the stream makes no sense."""
-
-    def crc(self, frames: Sequence[CodedFrame]) -> int:
-        """CRC32C of all that was decoded."""
-
-    def latents(self, frame: CodedFrame, quality_steps: int, dtype: type[np.floating[Any]]) -> Any:
-        """What a decoded frame stands for."""
 
 
 def encode_all(

@@ -92,33 +92,35 @@ class TemporalCoder:
         frames: list[TemporalFrame] = []
         window: list[Reference] = []
         for timestep, y in enumerate(ys):
-            coder, past, prediction, plan = self._plan(y, window, quality_steps, lmbda)
+            past, prediction, plan = self._plan(y, window, quality_steps, lmbda)
             encode_prediction(encoder, prediction, self.later.prior.family, timestep)
-            see = observe if past else None
+            coder, see = (self.later, observe) if past else (self.first, None)
             frame = coder.encode_plan(plan, encoder, edges, quality_steps, lmbda, see, past, keep=True)
             frames.append(self._decoded(frame, prediction, past, quality_steps, window, edges))
         return frames
 
     def _plan(
         self, y: Float, window: Sequence[Reference], quality_steps: int, lmbda: float
-    ) -> tuple[ContextCoder, Past | None, Prediction, ContextFrame]:
+    ) -> tuple[Past | None, Prediction, ContextFrame]:
         """How to code a timestep: predicted as well as it can be, or its tile means alone."""
         if not window:
-            return self.first, None, no_prediction(self.bands), self.first.plan(y, quality_steps, lmbda)
+            return None, no_prediction(self.bands), self.first.plan(y, quality_steps, lmbda)
         coder = self.later
-        step, ring = coder.prior.step(quality_steps), coder.ring
-        u = np.matmul(coder.basis[ring], y.reshape(len(ring), self.bands, -1)).astype(np.float64)
-        fit = fit_prediction(u, window, ring, step)
+        basis, ring = coder.basis, coder.ring
+        u = np.matmul(basis[ring], y.reshape(len(ring), self.bands, -1)).astype(np.float64)
+        fit = fit_prediction(u, window, ring, coder.prior.step(quality_steps))
+
+        def plan(prediction: Prediction) -> tuple[Past, Prediction, ContextFrame]:
+            past = self._past(prediction, window, fit.regressors, quality_steps)
+            left = np.matmul(basis.transpose(0, 2, 1)[ring], u - past.mean).astype(np.float32)
+            return past, prediction, coder.plan(left.reshape(y.shape), quality_steps, lmbda)
+
         full = fit.stated()
-
-        def plan(prediction: Prediction) -> tuple[ContextCoder, Past, Prediction, ContextFrame]:
-            mean = fit.regressors.predict(prediction, step)
-            past = Past(mean, [window[-int(back)].u for back in prediction.back])
-            left = np.matmul(coder.basis.transpose(0, 2, 1)[ring], u - past.mean).astype(np.float32)
-            return coder, past, prediction, coder.plan(left.reshape(y.shape), quality_steps, lmbda)
-
-        means_alone = replace(full, weights=np.zeros_like(full.weights))
-        return min(plan(full), plan(means_alone), key=lambda found: found[3].cost)
+        best = plan(full)
+        if full.weights.any():
+            means_alone = plan(replace(full, weights=np.zeros_like(full.weights)))
+            best = min(best, means_alone, key=lambda found: found[2].cost)
+        return best
 
     def decode_series(
         self,
@@ -138,16 +140,25 @@ class TemporalCoder:
         window: list[Reference] = []
         for timestep in range(timesteps):
             prediction = decode_prediction(decoder, self.later.prior.family, timestep, self.bands)
-            past = self._past(prediction, window, quality_steps) if len(prediction.back) else None
+            past = self._read_past(prediction, window, quality_steps) if len(prediction.back) else None
             coder = self.later if past else self.first
             frame = coder.decode(decoder, edges, rows, cols, quality_steps, past)
             yield self._decoded(frame, prediction, past, quality_steps, window, edges)
 
-    def _past(self, prediction: Prediction, window: Sequence[Reference], quality_steps: int) -> Past:
-        step = self.later.prior.step(quality_steps)
+    def _read_past(self, prediction: Prediction, window: Sequence[Reference], quality_steps: int) -> Past:
         references = [window[-int(back)] for back in prediction.back]
-        mean = Regressors(references, self.later.ring, step).predict(prediction, step)
-        return Past(mean, [r.u for r in references])
+        regressors = Regressors(references, self.later.ring, self.later.prior.step(quality_steps))
+        return self._past(prediction, window, regressors, quality_steps)
+
+    def _past(
+        self,
+        prediction: Prediction,
+        window: Sequence[Reference],
+        regressors: Regressors,
+        quality_steps: int,
+    ) -> Past:
+        mean = regressors.predict(prediction, self.later.prior.step(quality_steps))
+        return Past(mean, [window[-int(back)].u for back in prediction.back])
 
     def _decoded(
         self,

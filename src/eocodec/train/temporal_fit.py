@@ -23,14 +23,13 @@ from eocodec.models import registry, weights
 from eocodec.models.stored_prior import pack_prior
 from eocodec.models.tt import TecTt
 from eocodec.train.config import SeriesConfig, TrainConfig
-from eocodec.train.context_fit import Collector, Units, fit_side_tables, joined, train_net
+from eocodec.train.context_fit import SHARE_KEPT, Collector, Units, fit_side_tables, joined, train_net
 from eocodec.train.scenes import data_root, load_cached
 from eocodec.train.series import SeriesSampler
 
 MODEL_ID = "tec-tt"
 SIDES = (128, 192, 256)  # pixels of a crop, where the place is as large
 MOST_DATES = 4
-SHARE_KEPT = 0.3  # of units, at random
 
 DEPARTURES = (
     "transforms: those of our TEC-ELIC, frame by frame, instead of strided convolutions and attention; no "
