@@ -11,7 +11,8 @@ import numpy as np
 from eocodec.entropy.axes import entry_count
 from eocodec.entropy.axes_tables import AxesTables
 from eocodec.entropy.context import ContextNet
-from eocodec.entropy.context_coder import MAX_SHIFTED, ContextCoder, ContextPrior
+from eocodec.entropy.context_coder import ContextCoder
+from eocodec.entropy.context_prior import MAX_SHIFTED, ContextPrior
 from eocodec.entropy.family import build_family
 from eocodec.entropy.partition import Partition
 from eocodec.entropy.spectrum import BANDS

@@ -158,9 +158,10 @@ def standin_modules():
         codec.calls.append(len(arrays))
         return [standin_encode(array, options) for array in arrays]
 
-    def decode_batch(datas):
+    def decode_batch(datas, dates=None):
         codec.calls.append(len(datas))
-        return [standin_decode(data) for data in datas]
+        whole = [standin_decode(data) for data in datas]
+        return whole if dates is None else [series[list(dates)] for series in whole]
 
     codec.encode_batch, codec.decode_batch = encode_batch, decode_batch
     codec.decode = standin_decode

@@ -6,6 +6,8 @@ import torch
 
 from eocodec.models.elic_published import ElicPublishedConfig, TecElicPublished
 from eocodec.models.fp import FpConfig, TecFp
+from eocodec.models.tt_published import TtPublished
+from eocodec.models.tt_published_prior import TtPublishedConfig
 
 FP_SIZES = {"N": 12, "M": 10}
 ELIC_SIZES = {"N": 16, "M": 132}
@@ -45,6 +47,20 @@ def small_elic(seed=0, bands=12, tables=True):
             last.bias[channels:] += 2.5
     if tables:
         model.update_tables()
+    return model
+
+
+def small_tt(seed=0, bands=12):
+    """A TEC-TT whose predictions depend on what it sees."""
+    torch.manual_seed(seed)
+    config = TtPublishedConfig(bands, (8, 8, 16, 64), 32, 16, separate=1, joint=1, decoder=1)
+    model = TtPublished(config).eval()
+    with torch.no_grad():
+        boost(model.g_a.transforms[13], model.analysis(torch.randn(1, bands, 64, 64)))
+        model.entropy_model.mean_head[4].weight *= 12
+        model.entropy_model.scale_head[4].bias += 1.8
+        model.entropy_model.encoder_embedding.weight *= 6
+        model.entropy_model.decoder_embedding.weight *= 6
     return model
 
 

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import eocodec
-from eocodec.errors import CodecError
+from eocodec import codec
+from eocodec.codestream import read, read_parts, write_parts
+from eocodec.errors import BandError, CodecError, InputError, Truncated
+from eocodec.models.weights import load_fingerprint
 
 MODEL = "tec-tt"
 
@@ -86,3 +89,99 @@ def test_damage_is_always_noticed():
     for length in range(0, len(data), 7):
         with pytest.raises(CodecError):
             eocodec.decode(data[:length])
+
+
+# --- dates added --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("there", "added"), [(1, 1), (2, 3)])
+def test_dates_added_leave_the_old_ones_as_they_are(there, added):
+    series = fields(there + added, 33, 40)
+    data = codec.encode(series[:there], model=MODEL, quality=50)
+    longer = codec.extend(data, series[there:])
+    assert read_parts(longer)[:there] == read_parts(data)
+    assert longer == codec.encode(series, model=MODEL, quality=50)
+    back = codec.decode(longer)
+    assert back.shape == series.shape
+    assert np.array_equal(back[:there], codec.decode(data))
+
+
+def test_one_date_becomes_a_series():
+    series = fields(2, 20, 24)
+    data = codec.encode(series[0], model=MODEL, quality=40)
+    longer = codec.extend(data, series[1])
+    assert codec.decode(data).shape == (12, 20, 24)
+    assert np.array_equal(codec.decode(longer)[0], codec.decode(data))
+
+
+def test_nodata_and_saturated_of_dates_added():
+    series = fields(4, 24, 24)
+    series[1, :, :5] = 0
+    series[2, 3, 4:6] = 65535
+    series[3, :, :, 9:] = 0
+    data = codec.encode(series[:2], model=MODEL, quality=40, nodata=0)
+    longer = codec.extend(data, series[2:])
+    back = codec.decode(longer)
+    assert np.array_equal(back[:2], codec.decode(data))
+    assert np.array_equal(back == 0, series == 0)
+    assert np.array_equal(back == 65535, series == 65535)
+    assert longer == codec.encode(series, model=MODEL, quality=40, nodata=0)
+    mask = np.ones(series[:1].shape, bool)
+    mask[..., :7] = False
+    assert not codec.decode(codec.extend(data, series[:1], mask=mask))[2, ..., :7].any()
+
+
+def test_reflectance_with_nan_goes_on():
+    series = fields(3, 20, 20).astype(np.float32) / 10_000
+    series[:, :, 2:6, 3:9] = np.nan
+    data = codec.encode(series[:1], model=MODEL, quality=40, scale=10_000, offset=-50)
+    back = codec.decode(codec.extend(data, series[1:]))
+    assert np.array_equal(np.isnan(back), np.isnan(series))
+    assert np.array_equal(back[:1], codec.decode(data), equal_nan=True)
+    whole = codec.encode(np.nan_to_num(series[:1]), model=MODEL, quality=40, scale=10_000)
+    with pytest.raises(InputError, match="nodata"):
+        codec.extend(whole, series[1:])
+
+
+def test_dates_that_do_not_fit():
+    series = fields(2, 20, 20)
+    data = codec.encode(series, model=MODEL, quality=40)
+    for wrong, error in (
+        (series.astype(np.int16), InputError),
+        (series[..., :19], InputError),
+        (series[:, :11], BandError),
+        (series[:0], InputError),
+    ):
+        with pytest.raises(error):
+            codec.extend(data, wrong)
+    with pytest.raises(InputError, match="no nodata"):
+        codec.extend(data, series, mask=series > 1000)
+    for model, options in (("tec-elic", {"quality": 40}), (MODEL, {"max_error": 5})):
+        with pytest.raises(InputError, match="anew"):
+            codec.extend(codec.encode(series, model=model, **options), series)
+    with pytest.raises(CodecError):
+        codec.extend(data[:-1], series)
+
+
+def test_dates_after_many():
+    """One after the other, each on what was decoded: the same as all at once."""
+    series = fields(11, 16, 16)
+    data = codec.encode(series[:1], model=MODEL, quality=30)
+    for date in series[1:]:
+        data = codec.extend(data, date)
+    assert data == codec.encode(series, model=MODEL, quality=30)
+
+
+def test_decoding_goes_on_as_far_as_it_is_asked():
+    series = fields(3, 16, 16)
+    stream = read(codec.encode(series, model=MODEL, quality=30))
+    model = load_fingerprint(stream.header.fingerprint)
+    frames = codec.decode_frames(stream, model)
+    assert len([next(frames), next(frames)]) == 2
+    assert len(list(frames)) == 1
+
+
+def test_a_series_without_its_last_part():
+    data = codec.encode(fields(3, 16, 16), model=MODEL, quality=30)
+    with pytest.raises(Truncated, match="R73"):
+        codec.decode(write_parts(data, read_parts(data)[:2]))

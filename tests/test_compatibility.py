@@ -12,6 +12,7 @@ import pytest
 import eocodec
 from eocodec.bench.demo_scene import demo_scene
 from eocodec.codestream import read
+from eocodec.errors import UnsupportedVersion
 
 ROOT = Path(__file__).resolve().parents[1]
 QUALITIES = (20, 60, 100)
@@ -84,12 +85,14 @@ def test_nodata_is_the_same_everywhere(decoded, quality):
         assert ((found[quality] == 0) == (scene == 0)).all()
 
 
-def test_version_0_is_marked_as_such(tmp_path):
+def test_streams_are_of_version_1():
     stream = eocodec.encode(demo_scene(32, 32), quality=50, nodata=0)
-    assert stream[8] == 0  # the version byte
+    assert stream[8] == 1  # the version byte
     assert read(stream).header.shape == (1, 12, 32, 32)
-    path = tmp_path / "tile"
-    path.write_bytes(stream)
-    from eocodec.interop.inspect import describe_file
 
-    assert describe_file(path)["experimental"] is True
+
+def test_experimental_streams_are_refused_by_name():
+    stream = bytearray(eocodec.encode(demo_scene(32, 32), quality=50, nodata=0))
+    stream[8] = 0
+    with pytest.raises(UnsupportedVersion, match="encode the original anew"):
+        eocodec.decode(bytes(stream))

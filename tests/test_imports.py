@@ -24,15 +24,21 @@ RANKS = {
     "models": 4,
     "residual": 4,
     "restoring": 4,
-    "codec": 5,
-    "search": 6,
-    "filling": 6,
-    "interop": 7,
-    "train": 8,
-    "bench": 8,
-    "cli": 9,
+    "preparing": 5,
+    "truncating": 5,
+    "codec": 6,
+    "search": 7,
+    "filling": 7,
+    "interop": 8,
+    "train": 9,
+    "bench": 9,
+    "cli": 10,
 }
-TOP_LEVEL = {"codec", "filling"}  # the package itself hands out `encode`, `decode`, `inpaint`, at first use
+TOP_LEVEL = {
+    "codec",
+    "filling",
+    "truncating",
+}  # the package itself hands out `encode`, `inpaint` ..., at first use
 
 
 def imported(path):

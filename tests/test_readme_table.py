@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,59 @@ def test_filling_replaces_blocks_and_inline_text_and_nothing_else(tool):
     assert text == "a <!-- x:begin -->(1)<!-- x:end --> b\n<!-- y:begin -->\nnew\n<!-- y:end -->\nc\n"
     with pytest.raises(InputError):
         tool.fill(text, "z", "")
+
+
+def test_series_have_a_row_for_each_opponent(tool):
+    entry = {"mean_percent": -7.9, "worst_percent": 0.04}
+    series = {
+        "meta": {"model": "tec-tt"},
+        "summary": {
+            "seasonal": [{"anchor": "tec-elic", **entry}, {"anchor": "x265-by-band", **entry}],
+            "dense": [{"anchor": "x265-by-band", **entry, "mean_percent": None}],
+        },
+    }
+    header, _, *rows = tool.series_table(series).splitlines()
+    assert header == "| `tec-tt` against | four seasons of a place | clear dates some days apart |"
+    assert rows[0] == "| `tec-elic` | \N{MINUS SIGN}7.9 / +0.0 | - |"
+    assert rows[1] == "| x265, bands as frames, band by band | \N{MINUS SIGN}7.9 / +0.0 | - |"
+
+
+def test_lossless_rates_stand_beside_those_of_jpeg_xl(tool):
+    rates = {"tec-elic": 3.0, "jxl-lossless": 4.0, "sz3": 8.0}
+    rows = [{"tile": "a", "codec": name, "max_error": 0, "bpppc": rate} for name, rate in rates.items()]
+    rows.append({"tile": "b", "codec": "tec-elic", "max_error": 5, "bpppc": 1.0})
+    table = tool.lossless_table({"meta": {"model": "tec-elic"}, "rows": rows}).splitlines()
+    assert table[2:] == ["| `a` | 3.000 | 4.000 | \N{MINUS SIGN}25.0 % |"]
+
+
+def made_up_inpaint():
+    """Ours best under all clouds but in the spectral angle, for which it is worst."""
+    from eocodec.bench.inpaint import AREAS, BINS, HALF, METHODS
+
+    figures = {"psnr": 30.0, "ssim": 0.9, "sam": 5.0, "mae": 100.0}
+    best = {"psnr": 40.0, "ssim": 0.95, "sam": 6.0, "mae": 50.0}
+    shares = [*pairwise(BINS), (BINS[0], HALF), (BINS[0], BINS[-1])]
+    summary = [
+        {"from": low, "to": high, "cases": 8, "method": name, "beaten": 7, "seconds": 0.7}
+        | dict.fromkeys(AREAS, best if name == "eocodec" else figures)
+        for low, high in shares
+        for name in METHODS
+    ]
+    return {"meta": {"cases": 40, "commit": "abc"}, "summary": summary}
+
+
+def test_cloud_filling_has_a_table_and_sentences(tool):
+    result = made_up_inpaint()
+    made = tool.inpaint_tables(result, result)
+    assert tuple(made) == tool.INPAINT_TABLES
+    rows = made["inpaint_under"].splitlines()
+    assert len(rows) == 2 + 5 * 4
+    assert rows[2] == "| 5-20 % | PSNR, dB | **40.00** | 30.00 | 30.00 | 30.00 | 30.00 |"
+    assert rows[4] == "|  | SAM, degrees | 6.00 | **5.00** | **5.00** | **5.00** | **5.00** |"
+    assert "40.00 dB, SSIM 0.9500; the best other way has 30.00 dB" in made["inpaint_whole"]
+    assert "7 / 7 / 7 / 7 of 8 cases" in made["inpaint_whole"]
+    assert "takes 0.7 s of one core" in made["inpaint_others"]
+    assert "40 cases, commit abc" in made["inpaint_run"]
 
 
 def test_check_notices_a_stale_document(tool, results, tmp_path, monkeypatch, capsys):

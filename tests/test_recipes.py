@@ -82,6 +82,10 @@ def test_a_cube_and_a_date_appended(capsys):
         assert cube.dn.dims == ("time", "band", "y", "x")
         for k, pixels in enumerate(first):
             close_enough(cube.dn.isel(time=k).values, pixels)
+    with xr.open_dataset("series.zarr", engine="eocodec") as series:
+        assert series.dn.encoding["chunks"][0] == 12
+        assert series.sizes["time"] == 2
+        close_enough(series.dn.isel(time=1).values, first[1])
 
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul")

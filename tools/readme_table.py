@@ -2,9 +2,9 @@
 
     python tools/readme_table.py [--check]
 
-Between `<!-- NAME:begin -->` and `<!-- NAME:end -->` of README.md, the experiments' READMEs and a recipe is
-what this script makes of the models' cards and of the results of `eocodec bench`. With --check nothing is
-written, and the exit code is 1 where a document is out of date.
+Between `<!-- NAME:begin -->` and `<!-- NAME:end -->` of README.md, the experiments' READMEs and some other
+documents is what this script makes of the models' cards and of the results of `eocodec bench`. With --check
+nothing is written, and the exit code is 1 where a document is out of date.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ import numpy as np
 from eocodec.bench.base import LABELS, RatePoint
 from eocodec.bench.codecs import OURS_BOUNDED
 from eocodec.bench.curves import bits_at, by_codec_and_tile
-from eocodec.bench.document import BENCHMARK_TABLES, tables
+from eocodec.bench.document import BENCHMARK_TABLES, SETS, lossless_table, series_table, tables
+from eocodec.bench.inpaint_document import INPAINT_TABLES
+from eocodec.bench.inpaint_document import tables as inpaint_tables
 from eocodec.bench.speed import NAMES, OURS
 from eocodec.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("tec-elic", "tec-fp")  # the default model first
+WARPED = "lossless-repeats.json"  # of the default model, on scenes whose pixels repeat
 DESCRIPTIONS = {
     "tec-elic": "image codec, context model",
     "tec-tt": "codec of time series",
+    "flextec": "codec of time series, files can be cut short",
     "tec-fp": "image codec, factorized prior",
 }
-SETS = {"seasonal": "four seasons of a place", "dense": "clear dates some days apart"}
-SERIES_MODEL = "tec-tt"
+SERIES_MODEL, TOKEN_MODEL = "tec-tt", "flextec"
 MISSING = "not measured yet"
 TABLE_PSNR = (36.0, 40.0, 44.0)
 CLOUD_PSNR = 40.0
@@ -120,7 +123,7 @@ def _series_rates(series: Json) -> str:
 
 def series_figures(results: list[Results]) -> str:
     """What the past is worth, in a sentence a set of series."""
-    found = next((r.series for r in results if r.series is not None), None)
+    found = next((r.series for r in results if r.series is not None and r.model == SERIES_MODEL), None)
     if found is None:
         return f"Series: {MISSING}."
     parts = []
@@ -134,6 +137,26 @@ def series_figures(results: list[Results]) -> str:
         size = f"{len(found['meta']['sets'][name])} places, {shape[0]} dates, {shape[2]} x {shape[3]} pixels"
         parts.append(f"{SETS[name]} ({size}): {against}")
     return f"Bits of whole series at equal PSNR (BD-rate, 36 to 46 dB). {'; '.join(parts)}."
+
+
+def token_figures(results: list[Results]) -> str:
+    """What it costs to cut one codestream instead of encoding at the wanted quality, in a sentence a set."""
+    found = next((r.series for r in results if r.series is not None and r.model == TOKEN_MODEL), None)
+    if found is None:
+        return f"Tokens: {MISSING}."
+    parts = []
+    for name, entries in found["summary"].items():
+        cut = [e for e in entries if "tokens" in e["codec"] and "tokens" not in e["anchor"]]
+        figures = ", ".join(
+            f"{_percent(e['mean_percent'])} of {e['codec'].rpartition('-')[2]} against {e['anchor']}"
+            for e in cut
+            if e["mean_percent"] is not None and e["anchor"] != found["meta"]["model"]
+        )
+        parts.append(f"{SETS[name]}: {figures}")
+    return (
+        "Bits of series cut from one codestream, coded at quality 60 or 85, at equal PSNR "
+        f"(BD-rate, 36 to 46 dB). {'; '.join(parts)}."
+    )
 
 
 def _speeds(speed: Json | None) -> str:
@@ -252,7 +275,21 @@ def benchmark(root: Path = ROOT) -> dict[str, str]:
     if not (folder / "summary.json").is_file():
         return dict.fromkeys(BENCHMARK_TABLES, MISSING)
     summary, meta = (json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "meta"))
-    return tables(summary, meta, (*MODELS, OURS_BOUNDED))
+    return tables(summary, meta, (*MODELS, SERIES_MODEL, OURS_BOUNDED))
+
+
+def others(root: Path = ROOT) -> dict[str, str]:
+    """Tables of docs/benchmark.md and docs/inpaint.md that come from other results, by their place."""
+    folder = root / "experiments"
+    series, warped = folder / SERIES_MODEL / "series.json", folder / MODELS[0] / WARPED
+    found = {
+        "bench_series": series_table(json.loads(series.read_text())) if series.is_file() else MISSING,
+        "bench_repeats": lossless_table(json.loads(warped.read_text())) if warped.is_file() else MISSING,
+    }
+    results = [folder / SERIES_MODEL / f"{name}.json" for name in ("inpaint", "inpaint-others")]
+    if not all(path.is_file() for path in results):
+        return found | dict.fromkeys(INPAINT_TABLES, MISSING)
+    return found | inpaint_tables(*(json.loads(path.read_text()) for path in results))
 
 
 def _percent(value: float | None) -> str:
@@ -277,9 +314,10 @@ def fill(text: str, name: str, content: str) -> str:
 
 def documents(root: Path = ROOT) -> dict[Path, str]:
     """Every document with figures, as it should read."""
-    results = [load(model, root) for model in (*MODELS[:1], SERIES_MODEL, *MODELS[1:])]
-    of_all = {**_content(results), **benchmark(root)}
-    shared = (root / "README.md", root / "docs" / "recipes" / "http.md", root / "docs" / "benchmark.md")
+    results = [load(model, root) for model in (*MODELS[:1], SERIES_MODEL, TOKEN_MODEL, *MODELS[1:])]
+    of_all = {**_content(results), **benchmark(root), **others(root)}
+    places = ("README.md", "docs/recipes/http.md", "docs/benchmark.md", "docs/inpaint.md")
+    shared = [root / place for place in places]
     contents = dict.fromkeys(shared, of_all)
     for result in results:
         contents[root / "experiments" / result.model / "README.md"] = _content([result])
@@ -302,6 +340,7 @@ def _content(results: list[Results]) -> dict[str, str]:
         "exactness": exactness_figures(results),
         "window": window_table(results),
         "series": series_figures(results),
+        "tokens": token_figures(results),
     }
 
 

@@ -17,8 +17,9 @@ from eocodec._version import __version__
 if TYPE_CHECKING:
     from eocodec.codec import decode, encode
     from eocodec.filling import inpaint
+    from eocodec.truncating import truncate
 
-__all__ = ["__version__", "decode", "encode", "errors", "inpaint"]
+__all__ = ["__version__", "decode", "encode", "errors", "inpaint", "truncate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -30,4 +31,8 @@ def __getattr__(name: str) -> Any:
         from eocodec import filling
 
         return filling.inpaint
+    if name == "truncate":
+        from eocodec import truncating
+
+        return truncating.truncate
     raise AttributeError(f"module 'eocodec' has no attribute {name!r}")

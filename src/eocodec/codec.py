@@ -6,50 +6,34 @@ codestream --range coder--> symbols --CRC--> y_hat --g_s--> DN --restore--> arra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from eocodec import codestream
-from eocodec.codestream import DTYPE_CODES, QUALITY_STEPS, Header, Section, SectionType
-from eocodec.codestream.model_section import pack_model, unpack_model
-from eocodec.codestream.units_section import MAX_DN, Units, pack_units
-from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.coder import CodedFrame, decode_all, encode_all
+from eocodec.codestream import QUALITY_STEPS, Header, Section, SectionType
+from eocodec.codestream.model_section import unpack_model
+from eocodec.entropy.coder import CodedFrame, decode_all, encode_all, extend_all
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
-from eocodec.errors import BandError, BoundError, InputError, MalformedHeader, UnitsError
+from eocodec.errors import BoundError, InputError, MalformedHeader
 from eocodec.models import registry
 from eocodec.models.fp import STRIDE
 from eocodec.models.model import Model, Strips
 from eocodec.models.weights import load_fingerprint, load_stated
 from eocodec.nn.threads import map_tiles
 from eocodec.options import DEFAULT_MODEL, EncodeOptions
-from eocodec.raster.fill import smooth_fill
-from eocodec.raster.masks import encode_mask, valid_mask
-from eocodec.raster.tiles import pad_to_multiple, padded_size
-from eocodec.raster.units import looks_like_reflectance
+from eocodec.preparing import Masks, Prepared, mask_sections, prepare
+from eocodec.raster.tiles import padded_size
 from eocodec.residual.stream import add_residual, decode_bounded, has_base
 from eocodec.restoring import Restorer, units_of
-from eocodec.sensors import SATURATED_DN
+from eocodec.truncating import check_truncatable, truncate
 from eocodec.types import AnyArray, BoolArray
 
 Float = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One tile ready for analysis.
-
-    dn : [T, C, H', W'], float32, filled and padded; sections: masks and units; header: without CRC
-    """
-
-    dn: Float
-    header: Header
-    sections: tuple[Section, ...]
 
 
 @dataclass(frozen=True)
@@ -71,6 +55,7 @@ def encode(
     scale: float | None = None,
     offset: float = 0.0,
     max_error: int | None = None,
+    tokens: int | None = None,
 ) -> bytes:
     """Compress one tile.
 
@@ -85,6 +70,7 @@ def encode(
     scale, offset : DN = value * scale + offset (see `EncodeOptions`)
     max_error : integers only: every valid pixel comes back within so many units of the array; 0 is lossless.
         With a `quality` on top of an image of that quality, else without the model, which takes fewer bits
+    tokens : model flextec only: how many tokens to keep, 1 to 16; default all (see `truncate`)
 
     Returns
     -------
@@ -95,7 +81,7 @@ def encode(
     InputError (BandError, UnitsError) : the array does not fit; ModelNotFound : no such model
     BoundError : the codestream was decoded and broke its bound; it is not released
     """
-    options = EncodeOptions(model, quality, nodata, scale, offset, max_error)
+    options = EncodeOptions(model, quality, nodata, scale, offset, max_error, tokens)
     return encode_batch([array], options, masks=[mask])[0]
 
 
@@ -106,37 +92,127 @@ def encode_batch(
     card = registry.by_id(options.model)
     given = masks if masks is not None else [None] * len(arrays)
     quality = options.quality
+    if options.tokens is not None:
+        check_truncatable(options.model)
     if quality is not None:
         load_fingerprint(card.fingerprint)
 
     def run(tile: tuple[AnyArray, BoolArray | None]) -> bytes:
         prepared = prepare(tile[0], options, card, tile[1])
-        data = _without_pixels(prepared) if quality is None else finish(_analyse(prepared), quality)
+        if quality is None:
+            data = _without_pixels(prepared)
+        else:
+            data = _coded(prepared.header, prepared.sections(), _latents(prepared), quality)
+            data = data if options.tokens is None else truncate(data, options.tokens)
         return data if options.max_error is None else _bound(data, tile[0], options)
 
     return map_tiles(run, list(zip(arrays, given, strict=True)))
 
 
-def decode(data: bytes) -> AnyArray:
+def extend(data: bytes, array: AnyArray, *, mask: BoolArray | None = None) -> bytes:
+    """Add dates to a codestream of a model of series; what is coded of those before them stays bit for bit.
+
+    Parameters
+    ----------
+    data : a codestream without an error bound
+    array : [C, H, W] or [T, C, H, W], the dates that follow; dtype, bands, rows, columns and units as there
+    mask : same shape, True = valid; for integers it takes a codestream with a nodata value
+
+    Returns
+    -------
+    codestream of all dates, which decodes to four axes; ancillary sections of `data` are left out
+
+    Raises
+    ------
+    CodestreamError : `data` are damaged; ModelNotFound : the model that wrote them is not installed
+    InputError (BandError, UnitsError) : the array does not fit, or the codestream cannot be extended
+    """
+    stream = codestream.read(data)
+    _check_extensible(stream, np.asarray(array), mask)
+    _load(stream)
+    header, model = stream.header, load_fingerprint(stream.header.fingerprint)
+    _check_bands(header, model)
+    units = units_of(stream)
+    options = EncodeOptions(model.card.id, header.quality, header.nodata, units.scale, units.offset)
+    new = prepare(array, options, model.card, mask)
+    if str(new.header.nodata) != str(header.nodata):  # a NaN is not equal to itself
+        raise InputError("some pixels are NaN; the codestream has no nodata value to put there")
+    lmbda = model.lmbda(header.quality_steps)
+    coded, crc = extend_all(model.coder, stream, *_blocks(header), _latents(new), lmbda)
+    old = Restorer.of(stream)
+    masks = mask_sections(
+        [*_masks(old.mask, old.header), *new.valid],
+        [*_masks(None if old.saturated is None else ~old.saturated, old.header), *new.unsaturated],
+        header.shape[1:],
+    )
+    dates = header.shape[0] + len(new.tile)
+    extended = replace(header, shape=(dates, *header.shape[1:]), symbols_crc=crc, axes=4)
+    return codestream.write(extended, [*masks, *new.others, *coded])
+
+
+def _masks(mask: BoolArray | None, header: Header) -> Masks:
+    """Of each date, for `mask_sections`."""
+    return [None] * header.shape[0] if mask is None else list(mask)
+
+
+def _check_extensible(stream: codestream.Codestream, array: AnyArray, mask: BoolArray | None) -> None:
+    header = stream.header
+    if header.max_error is not None:
+        raise InputError("a codestream with an error bound cannot be extended; encode all dates anew")
+    if array.dtype.name != header.dtype:
+        raise InputError(f"the array is {array.dtype}, the codestream {header.dtype}; convert it")
+    if array.shape[-2:] != header.shape[2:]:
+        raise InputError(f"the array has {array.shape[-2:]} pixels, the codestream {header.shape[2:]}")
+    if header.nodata is None and mask is not None and not np.all(mask):
+        raise InputError("the codestream has no nodata value to put under the mask; encode all dates anew")
+
+
+def decode(data: bytes, dates: Sequence[int] | None = None) -> AnyArray:
     """Decompress one tile: array of the shape and dtype that were encoded.
+
+    Parameters
+    ----------
+    dates : which timesteps, ascending, of those from 0 on; default: all. Of a series, the symbols of the last
+        one and of all before it are decoded, and images of these dates alone are made
+
+    Returns
+    -------
+    as encoded; or with `dates`, [len(dates), C, H, W]
 
     Raises
     ------
     CodestreamError : the bytes are damaged or of an unknown version; never a wrong image
     ModelNotFound : the model that wrote it is not installed
+    InputError : `dates` are not ascending, or one of them is not there
     """
-    return decode_batch([data])[0]
+    return decode_batch([data], dates)[0]
 
 
-def decode_batch(datas: Sequence[bytes]) -> list[AnyArray]:
+def decode_batch(datas: Sequence[bytes], dates: Sequence[int] | None = None) -> list[AnyArray]:
     """`decode` of several codestreams, side by side on the threads that torch has."""
     streams = [codestream.read(data) for data in datas]
+    chosen = [_checked_dates(dates, stream.header) for stream in streams]
     for stream in streams:  # before threads want them
         _load(stream)
     # Made here, not by the threads: those are new to every call, and so would be all of their memory.
-    outs = [np.empty(stream.header.shape, stream.header.dtype) for stream in streams]
-    map_tiles(_decode_into, list(zip(streams, outs, strict=True)))
+    outs = [
+        np.empty((len(wanted), *stream.header.shape[1:]), stream.header.dtype)
+        for stream, wanted in zip(streams, chosen, strict=True)
+    ]
+    map_tiles(_decode_into, list(zip(streams, chosen, outs, strict=True)))
+    if dates is not None:
+        return list(outs)
     return [o[0] if s.header.axes == 3 else o for s, o in zip(streams, outs, strict=True)]
+
+
+def _checked_dates(dates: Sequence[int] | None, header: Header) -> list[int]:
+    timesteps = header.shape[0]
+    if dates is None:
+        return list(range(timesteps))
+    found = [int(t) for t in dates]
+    if sorted(set(found)) != found or (found and not 0 <= found[0] <= found[-1] < timesteps):
+        raise InputError(f"dates {found}: give ascending numbers from 0 to {timesteps - 1}")
+    return found
 
 
 def _load(stream: codestream.Codestream) -> None:
@@ -165,174 +241,72 @@ def analyse(
 
 
 def _analyse(tile: Prepared) -> Analysed:
+    return Analysed(np.stack(list(_latents(tile))), tile.header, tile.sections())
+
+
+def _latents(tile: Prepared) -> Iterator[Float]:
+    """Latents of a tile, [M, h, w], date by date."""
     model = load_fingerprint(tile.header.fingerprint)
-    t, _, rows, cols = tile.dn.shape
-    with torch.inference_mode():
-        y = np.stack([model.analysis(torch.from_numpy(frame)).numpy() for frame in tile.dn])
-    return Analysed(y.reshape(t, -1, rows // STRIDE, cols // STRIDE), tile.header, tile.sections)
-
-
-def prepare(
-    array: AnyArray, options: EncodeOptions, card: registry.ModelCard, mask: BoolArray | None = None
-) -> Prepared:
-    """Check one tile, take nodata and saturated pixels out, fill, pad."""
-    array = np.asarray(array)
-    shape = _checked_shape(array, card)
-    tile = array.reshape(shape)
-    valid = _valid(tile, options.nodata, mask)
-    _check_units(tile, valid, options)
-    nodata = _stated_nodata(tile, valid, options)
-    sections = [Section(SectionType.MASK, encode_mask(valid))] if not valid.all() else []
-    usable = valid
-    if np.can_cast(np.uint16, tile.dtype):
-        saturated = valid & (tile == SATURATED_DN)
-        if saturated.any():
-            sections.append(Section(SectionType.SATURATED, encode_mask(~saturated)))
-            usable = valid & ~saturated
-    units = Units(options.scale, options.offset)
-    if not units.plain:
-        sections.append(Section(SectionType.UNITS, pack_units(units)))
-    if card.imported:
-        sections.append(Section(SectionType.MODEL, pack_model(card.id)))
-    dn = units.to_dn(tile)
-    _check_range(dn, usable, tile.dtype)
-    if not usable.all():
-        means = [band.mean for band in card.band_table]
-        dn = np.stack([smooth_fill(f, m, constant=means) for f, m in zip(dn, usable, strict=True)])
-    dn, _ = pad_to_multiple(dn, STRIDE)
-    header = Header(card.fingerprint, shape, tile.dtype.name, 0, nodata=nodata, axes=array.ndim)
-    return Prepared(np.ascontiguousarray(dn, np.float32), header, tuple(sections))
+    rows, cols = _blocks(tile.header)
+    for dn in tile.dates(STRIDE):
+        with torch.inference_mode():
+            y = model.analysis(torch.from_numpy(dn)).numpy()
+        yield y.reshape(-1, rows, cols)
 
 
 def _without_pixels(tile: Prepared) -> bytes:
     """Codestream of all but the pixels, for a residual that needs no base layer."""
-    return codestream.write(tile.header, tile.sections)
+    return codestream.write(tile.header, tile.sections())
 
 
 def finish(tile: Analysed, quality: float) -> bytes:
     """Quantise, code and write one analysed tile at a quality, 0 to 100."""
-    model = load_fingerprint(tile.header.fingerprint)
+    return _coded(tile.header, tile.sections, tile.y, quality)
+
+
+def _coded(header: Header, sections: Sequence[Section], ys: Iterable[Float], quality: float) -> bytes:
+    model = load_fingerprint(header.fingerprint)
     if model.card.quality not in (None, quality):
         raise InputError(f"{model.card.id} has one rate; quality {quality:g} is none of it, leave it out")
     quality_steps = round(quality * QUALITY_STEPS)
-    lmbda = model.lmbda(quality_steps)
-    encoder, edges = SymbolEncoder(), EdgeWriter()
-    frames = encode_all(model.coder, tile.y, encoder, edges, quality_steps, lmbda)
-    header = replace(tile.header, quality_steps=quality_steps, symbols_crc=model.coder.crc(frames))
-    stream, escapes = encoder.finish()
-    coded = [
-        Section(SectionType.EDGES, edges.finish()),
-        Section(SectionType.SYMBOLS, stream),
-        Section(SectionType.ESCAPES, escapes),
-    ]
-    return codestream.write(header, [*tile.sections, *(s for s in coded if s.data)])
-
-
-def _checked_shape(array: AnyArray, card: registry.ModelCard) -> tuple[int, int, int, int]:
-    if array.ndim not in (3, 4) or array.size == 0:
-        raise InputError(f"an array is [C, H, W] or [T, C, H, W] and not empty, not {array.shape}")
-    if array.dtype.name not in DTYPE_CODES:
-        raise InputError(f"dtype {array.dtype} cannot be encoded; convert to one of {', '.join(DTYPE_CODES)}")
-    t, c, h, w = array.shape if array.ndim == 4 else (1, *array.shape)
-    if c != len(card.bands):
-        raise BandError(
-            f"{card.id} codes the {len(card.bands)} bands {', '.join(card.bands)}; the array has {c}"
-        )
-    return t, c, h, w
-
-
-def _valid(tile: AnyArray, nodata: float | None, mask: BoolArray | None) -> BoolArray:
-    """[T, C, H, W]: pixels that are neither nodata nor NaN nor masked by the caller."""
-    if mask is None:
-        return valid_mask(tile, nodata)
-    given = np.asarray(mask, bool)
-    if given.ndim == tile.ndim - 1 and given.shape[0] == tile.shape[1]:
-        given = given[None]
-    try:
-        given = np.broadcast_to(given, tile.shape)
-    except ValueError as error:
-        raise InputError(f"the mask is {given.shape}, the array {tile.shape}") from error
-    if tile.dtype.kind == "f":  # whatever lies under the mask, infinity too, is of no interest
-        tile = np.where(given, tile, tile.dtype.type(np.nan))
-    return given & valid_mask(tile, nodata)
-
-
-def _check_range(dn: Float, usable: BoolArray, dtype: np.dtype[Any]) -> None:
-    """Symbols stay far inside 32 bits up to MAX_DN; beyond, pixels would be lost without a word."""
-    if dtype.itemsize <= 2:
-        return
-    low, high = dn.min(where=usable, initial=0), dn.max(where=usable, initial=0)
-    if max(-low, high) > MAX_DN:
-        raise UnitsError(f"values of {low:g} to {high:g} DN; digital numbers are within +-{MAX_DN}")
-
-
-def _check_units(tile: AnyArray, valid: BoolArray, options: EncodeOptions) -> None:
-    is_float = tile.dtype.kind == "f"
-    if options.max_error is not None and is_float:
-        raise UnitsError(f"max_error is for integers; the array is {tile.dtype}: round it to integers first")
-    if options.scale is not None and not is_float:
-        raise UnitsError(f"scale is for float input; the array is {tile.dtype}: leave scale out")
-    if options.scale is None and is_float and looks_like_reflectance(tile, valid):
-        raise UnitsError(
-            "values look like reflectance (0 to 1), digital numbers are expected; state scale=10000"
-        )
-
-
-def _stated_nodata(tile: AnyArray, valid: BoolArray, options: EncodeOptions) -> float | int | None:
-    nodata = options.nodata
-    if nodata is None and not valid.all():
-        if tile.dtype.kind != "f":
-            raise InputError(
-                "a mask is given for integers, but no nodata value to put under it; state nodata"
-            )
-        return float("nan")
-    if nodata is not None and tile.dtype.kind != "f":
-        info = np.iinfo(tile.dtype)
-        if not (float(nodata).is_integer() and info.min <= nodata <= info.max):
-            if valid.all():
-                return None
-            raise InputError(f"nodata {nodata} is no value of {tile.dtype}")
-        return int(nodata)
-    if nodata is None:
-        return None
-    with np.errstate(over="ignore"):  # beyond float32 it is infinite, there as in the array
-        return float(tile.dtype.type(nodata))
+    coded, crc = encode_all(model.coder, ys, quality_steps, model.lmbda(quality_steps))
+    header = replace(header, quality_steps=quality_steps, symbols_crc=crc)
+    return codestream.write(header, [*sections, *coded])
 
 
 # --- decoder ------------------------------------------------------------------------------------------------
 
 
-def _decode_into(job: tuple[codestream.Codestream, AnyArray]) -> None:
-    """Decode a codestream into an array [T, C, H, W]."""
-    stream, out = job
+def _decode_into(job: tuple[codestream.Codestream, Sequence[int], AnyArray]) -> None:
+    """Decode some timesteps of a codestream into an array [len(dates), C, H, W]."""
+    stream, dates, out = job
     header = stream.header
     restorer = Restorer.of(stream)
     if header.max_error is not None:
-        restorer.fill(out, decode_bounded(stream, restorer.coded, _base_layer))
+        whole = out if len(dates) == header.shape[0] else np.empty(header.shape, header.dtype)
+        restorer.fill(whole, decode_bounded(stream, restorer.coded, _base_layer))
+        if whole is not out:
+            out[...] = whole[list(dates)]
         return
     model = load_fingerprint(header.fingerprint)
-    frames = decode_frames(stream, model)
     with torch.inference_mode():
+        frames = decode_frames(stream, model)
+        if len(dates) < header.shape[0]:  # what comes after the last one is not looked at
+            frames = itertools.islice(frames, max(dates, default=-1) + 1)
+        places = {t: place for place, t in enumerate(dates)}
         for t, frame in enumerate(frames):
-            for top, strip in _synthesise(frame, header, model).strips():
-                restorer.put(out[t], strip.numpy(), t, top)
+            if t in places:
+                for top, strip in _synthesise(frame, header, model).strips():
+                    restorer.put(out[places[t]], strip.numpy(), t, top)
 
 
-def decode_frames(stream: codestream.Codestream, model: Model) -> list[CodedFrame]:
-    """What is coded of each timestep, checked against its CRC."""
+def decode_frames(stream: codestream.Codestream, model: Model) -> Iterator[CodedFrame]:
+    """What is coded of each timestep, in order, each one checked before it is given."""
     _check_bands(stream.header, model)
     rows, cols = _blocks(stream.header)
     timesteps = stream.header.shape[0]
     codestream.DEFAULT_LIMITS.check_symbols(timesteps * model.coder.channels * rows * cols)
-    sections = stream.sections
-    edges = EdgeReader(sections.get(SectionType.EDGES, b""))
-    decoder = SymbolDecoder(sections.get(SectionType.SYMBOLS, b""), sections.get(SectionType.ESCAPES, b""))
-    steps = stream.header.quality_steps
-    frames = decode_all(model.coder, decoder, edges, timesteps, rows, cols, steps)
-    edges.finish()
-    decoder.finish()
-    codestream.check_symbols_crc(stream.header, model.coder.crc(frames))
-    return frames
+    return decode_all(model.coder, stream, rows, cols)
 
 
 def _blocks(header: Header) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eocodec.bench import classical
-from eocodec.bench.base import measure
+from eocodec.bench.base import measure, unpack
 from eocodec.bench.datasets import dev_tiles, load_tile, recorded_points
 from eocodec.bench.demo_scene import demo_scene
 from eocodec.errors import InputError, MissingDependency
@@ -45,6 +45,13 @@ def test_header_correction_is_169_bytes_a_band_and_the_framing(image):
     streams = [codec.encode_plane(band, 40.0) for band in image]
     assert len(data) - codec.free_bytes(data) == sum(map(len, streams)) - 12 * 169
     assert measure(codec, image, "scene", 40.0).bits == 8 * (sum(map(len, streams)) - 12 * 169)
+
+
+def test_bands_without_content_are_charged_all_the_same():
+    codec, constant = classical.Jpeg2000(), np.full((12, 64, 64), 500, np.int16)
+    data = codec.encode(constant, 30.0)
+    assert max(map(len, unpack(data))) < classical.J2K_HEADER_BYTES
+    assert len(data) - codec.free_bytes(data) == 12
 
 
 def test_x265_stream_has_no_self_description(image):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,19 @@ def test_recorded_points_leave_the_series_out(made_up_data):
     assert {point.tile for point in points} == {"tile_1", "tile_2"}
     assert {point.codec for point in points} == {"j2k", "x265"}
     assert len(points) == 20
+    (point,) = datasets.recorded_points(made_up_data, dates=4)
+    assert (point.tile, point.codec, point.bits) == ("tile_1_series", "x265", 1000)
+    assert len(datasets.recorded_beside(made_up_data / "dev" / "ssl4eo")) == 21
+
+
+def test_recorded_streams_of_av1_count_without_their_container(tmp_path):
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    points = {"av1": [[8, 10_000, 40.0]], "x265": [[8, 10_000, 40.0]]}
+    recorded = {"tile": {"shape": [12, 256, 256], **points}}
+    (folder / "classical.json").write_text(json.dumps(recorded))
+    bits = {point.codec: point.bits for point in datasets.recorded_points(tmp_path)}
+    assert bits == {"av1": 10_000 - 8 * 176, "x265": 10_000}
 
 
 def test_a_folder_without_tiles_is_named(tmp_path):

@@ -102,6 +102,27 @@ def opened(browser, page_file, request):
     assert not problems
 
 
+def test_the_lead_is_of_the_best_model(browser, results, tmp_path):
+    rows = [row for row in run.read_rows(results) if row["kind"] == "lossy"]
+    shares = {"tec-fp": 0.8, "tec-elic": 0.5}
+    rows += [
+        {**row, "codec": name, "bits": int(share * row["bits"]), "free_bits": int(share * row["free_bits"])}
+        for name, share in shares.items()
+        for row in rows
+        if row["codec"] == "j2k"
+    ]
+    (tmp_path / run.RESULTS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.copy(results / run.META, tmp_path)
+    path = tmp_path / "report.html"
+    path.write_text(build_page(tmp_path), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.locator("#lead > div").count() == 1  # the only opponent is j2k
+    assert "bits of tec-elic against JPEG 2000" in page.inner_text("#lead")
+    assert page.inner_text("#lead strong") == "\N{MINUS SIGN}50.0 %"
+    page.close()
+
+
 def wait_for_drawing(page, action):
     before = page.get_attribute("#stage", "data-drawn")
     action()

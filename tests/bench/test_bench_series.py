@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from eocodec import codec
 from eocodec.bench import series
 from eocodec.bench.base import BenchCodec
+from eocodec.bench.tokens import TokenCodec, plot_series
 
 BANDS = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
 
@@ -66,6 +68,7 @@ def test_all_dates_are_held_back_if_asked(folder):
 
 def test_rows_of_the_tables():
     entry = {
+        "codec": "tec-tt",
         "anchor": "tec-elic",
         "mean_percent": -12.34,
         "of_average_curve_percent": None,
@@ -74,5 +77,30 @@ def test_rows_of_the_tables():
     }
     steps = [{"place": "there", "timestep": 1, "bits": 80, "bits_alone": 100}]
     result = {"summary": {"dense": [entry]}, "meta": {"by_timestep": steps}}
-    assert series.table_rows(result)[1] == [["dense", "tec-elic", "-12.3", "-", "there", "+1.0"]]
+    assert series.table_rows(result)[1] == [["dense", "tec-tt", "tec-elic", "-12.3", "-", "there", "+1.0"]]
     assert series.timestep_rows(result)[1] == [["there", "1", "80", "100", "-20.0"]]
+
+
+def test_token_codec_cuts_one_codestream():
+    made = []
+
+    def encode(array, model, quality):
+        made.append(quality)
+        return codec.encode(array, model=model, quality=quality)
+
+    tokens = TokenCodec("flextec", 70.0)
+    tokens._encode = encode
+    image = np.random.default_rng(0).integers(300, 3000, (1, 12, 48, 48)).astype(np.uint16)
+    sizes = [len(tokens.encode(image, k)) for k in (2.0, 5.0, 16.0)]
+    assert made == [70.0]
+    assert sizes == sorted(set(sizes))
+    assert tokens.name == "flextec-tokens-70"
+    assert tokens.decode(tokens.encode(image, 5.0)).shape == image.shape
+
+
+def test_plot_of_series(tmp_path):
+    row = {"set": "dense", "tile": "there", "codec": "flextec", "setting": 1.0, "bits": 100, "psnr": 35.0}
+    better = {**row, "setting": 2.0, "bits": 300, "psnr": 38.0}
+    result = {"points": [row, better], "meta": {"sets": {"dense": {"there": [2, 12, 8, 8]}}}}
+    path = plot_series(result, "dense", tmp_path)
+    assert path.read_bytes()[:4] == b"\x89PNG"

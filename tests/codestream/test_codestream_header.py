@@ -18,7 +18,7 @@ from eocodec.codestream import (
     read_header,
     write,
 )
-from eocodec.codestream.header import FIELDS, MAGIC
+from eocodec.codestream.header import FIELDS, MAGIC, VERSION
 from eocodec.coding.crc import crc32c
 from eocodec.coding.varint import write_varint
 from eocodec.errors import (
@@ -38,7 +38,7 @@ HEADER = Header(FINGERPRINT, (1, 12, 256, 256), "uint16", 5000, symbols_crc=0x12
 def seal(fields: bytes, length=None) -> bytes:
     """A codestream without sections from the bytes of its fields, with whatever is wrong with them."""
     total = len(MAGIC) + 2 + len(fields) + 4 if length is None else length
-    start = MAGIC + b"\0" + write_varint(total) + fields
+    start = MAGIC + bytes([VERSION]) + write_varint(total) + fields
     return start + crc32c(start).to_bytes(4, "little")
 
 
@@ -52,8 +52,8 @@ def fields(flags=0, shape=(1, 2, 3, 4), dtype=3, quality=5000, nodata=b"", end=b
 def test_golden_header():
     data = write(HEADER, [Section(SectionType.SYMBOLS, b"abc")])
     assert data == bytes.fromhex(
-        "8f5445430d0a1a0a 00 2b 0001020304050607 00 01 0c 8002 8002 03 8813 78563412 b73f4b36"
-        "01 8803 0c43cd78 616263"
+        "8f5445430d0a1a0a 01 2b 0001020304050607 00 01 0c 8002 8002 03 8813 78563412 b73f4b36"
+        "01 8803 81236a00 616263"
     )
 
 
@@ -82,7 +82,7 @@ def test_r01_magic(data):
         read(data)
 
 
-@pytest.mark.parametrize("version", [1, 255])
+@pytest.mark.parametrize("version", [0, 2, 255])
 def test_r02_version(version):
     with pytest.raises(UnsupportedVersion, match="R2"):
         read(MAGIC + bytes([version]) + b"anything")
@@ -90,7 +90,7 @@ def test_r02_version(version):
 
 def test_r03_header_length_has_a_limit():
     with pytest.raises(LimitExceeded, match="R3"):
-        read(MAGIC + b"\0" + write_varint(4097))
+        read(MAGIC + bytes([VERSION]) + write_varint(4097))
     assert read_header(write(HEADER, []), Limits(max_header_bytes=64)) == HEADER
     with pytest.raises(LimitExceeded, match="R3"):
         read_header(write(HEADER, []), Limits(max_header_bytes=32))
@@ -135,7 +135,7 @@ def test_r27_header_varints_are_shortest():
     with pytest.raises(MalformedHeader, match="shortest"):
         read(seal(padded))
     with pytest.raises(MalformedHeader, match="shortest"):
-        read(MAGIC + b"\0\xaf\x80\0" + bytes(64))
+        read(MAGIC + bytes([VERSION]) + b"\xaf\x80\0" + bytes(64))
 
 
 @pytest.mark.parametrize("flags", [0x08, 0x80, 0xF8])

@@ -74,7 +74,6 @@ RESERVED = [
     SectionType.REFERENCES,
     SectionType.TABLES,
     SectionType.HYPER,
-    SectionType.TOKENS,
 ]
 
 

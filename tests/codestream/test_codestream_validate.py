@@ -33,7 +33,7 @@ def test_header_errors_come_alone():
 
 
 def test_errors_after_the_header_are_all_listed():
-    data = write(HEADER, [*SECTIONS, Section(SectionType.TOKENS, b"r")])
+    data = write(HEADER, [*SECTIONS, Section(SectionType.HYPER, b"r")])
     report = validate(data[:-3] + b"xyz" + b"tail")
     names = [line.split(":")[0] for line in report.errors]
     assert names == ["UnknownSection", "TrailingBytes", "ChecksumMismatch"]
@@ -50,8 +50,7 @@ def test_info_is_json():
     assert found["fingerprint"] == "0001020304050607"
     assert found["shape"] == {"timesteps": 2, "bands": 12, "rows": 64, "cols": 32}
     assert (found["dtype"], found["nodata"], found["quality"]) == ("int16", -9999, 75.5)
-    assert found["version"] == 0
-    assert found["experimental"] is True
+    assert found["version"] == 1
     assert found["bytes"] == len(DATA)
     assert found["bpppc"] == pytest.approx(8 * len(DATA) / (2 * 12 * 64 * 32))
     for entry, section in zip(found["sections"], SECTIONS, strict=True):

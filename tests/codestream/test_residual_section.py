@@ -18,16 +18,19 @@ SECTION = Section(SectionType.RESIDUAL, pack_residual(FRAME))
 
 def test_golden_bytes():
     assert pack_residual(FRAME) == bytes.fromhex("01 04030201 02 06") + b"abstreamesc"
+    with_repeats = dataclasses.replace(FRAME, repeats=b"rep")
+    assert pack_residual(with_repeats) == bytes.fromhex("03 04030201 02 06 03") + b"abstreamrepesc"
     data = write(HEADER, [SECTION])
     assert data[18] == 0x04  # flags
     assert data[26:28] == b"\xac\x02"  # max_error after quality_steps
 
 
-@given(
-    st.booleans(), st.integers(0, 2**32 - 1), st.binary(max_size=200), st.binary(max_size=200), st.binary()
-)
-def test_frames_survive(has_base, crc, edges, stream, escapes):
-    frame = ResidualFrame(has_base, crc, edges if has_base else b"", stream, escapes)
+BYTES = st.binary(max_size=200)
+
+
+@given(st.booleans(), st.integers(0, 2**32 - 1), BYTES, BYTES, BYTES, BYTES)
+def test_frames_survive(has_base, crc, edges, stream, escapes, repeats):
+    frame = ResidualFrame(has_base, crc, edges if has_base else b"", stream, escapes, repeats)
     assert unpack_residual(pack_residual(frame)) == frame
 
 
@@ -63,7 +66,7 @@ def test_r49_no_floats(dtype):
 
 
 def test_r50_truncated_section():
-    whole = pack_residual(dataclasses.replace(FRAME, escapes=b""))
+    whole = pack_residual(dataclasses.replace(FRAME, escapes=b"", repeats=b"rep"))
     for length in range(len(whole)):
         with pytest.raises(Truncated):
             unpack_residual(whole[:length])
@@ -71,8 +74,11 @@ def test_r50_truncated_section():
 
 def test_r51_flags():
     packed = pack_residual(dataclasses.replace(FRAME, edges=b""))
-    for flags in (0x02, 0x80, 0xFF):
+    for flags in (0x04, 0x80, 0xFF):
         with pytest.raises(MalformedSection, match="R51"):
             unpack_residual(bytes([flags]) + packed[1:])
     with pytest.raises(MalformedSection, match="R51"):
         unpack_residual(b"\0" + pack_residual(FRAME)[1:])
+    repeats = pack_residual(dataclasses.replace(FRAME, repeats=b"r", escapes=b""))
+    with pytest.raises(MalformedSection, match="R51"):
+        unpack_residual(repeats[:7] + b"\0" + repeats[8:-1])

@@ -24,7 +24,7 @@ from eocodec.errors import ChecksumMismatch, CodestreamError, ExactnessError, Ma
 from eocodec.train.context_fit import plain_net
 
 COMPONENTS = 3
-LMBDA = 0.5
+WORTH = 14.0  # bits that a squared error of one step is, about as in shipped models
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,8 @@ def coder():
 def code(coder, y, quality_steps, observe=None):
     """Frame, and contents of SYMBOLS, ESCAPES and EDGES."""
     encoder, edges = SymbolEncoder(), EdgeWriter()
-    frame = coder.encode(y, encoder, edges, quality_steps, LMBDA, observe)
+    lmbda = WORTH / coder.prior.step(quality_steps) ** 2
+    frame = coder.encode(y, encoder, edges, quality_steps, lmbda, observe)
     return frame, (*encoder.finish(), edges.finish())
 
 
@@ -85,7 +86,8 @@ def test_any_number_of_components(components):
 def test_timesteps_share_a_stream(coder):
     y = [some_latents(4, 5, COMPONENTS, seed) for seed in range(3)]
     encoder, edges = SymbolEncoder(), EdgeWriter()
-    frames = [coder.encode(part, encoder, edges, 5000, LMBDA) for part in y]
+    lmbda = WORTH / coder.prior.step(5000) ** 2
+    frames = [coder.encode(part, encoder, edges, 5000, lmbda) for part in y]
     decoder, resolved = SymbolDecoder(*encoder.finish()), EdgeReader(edges.finish())
     back = [coder.decode(decoder, resolved, 4, 5, 5000) for _ in y]
     decoder.finish()

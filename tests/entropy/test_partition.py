@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from context_support import SIZES, block_dct, some_image, some_partition
-from eocodec.entropy.partition import Partition, choose, every_corner, from_blocks, to_blocks, turn_blocks
+from eocodec.entropy.partition import (
+    Partition,
+    choose,
+    every_block,
+    every_corner,
+    from_blocks,
+    live_rows,
+    to_blocks,
+    turn_blocks,
+)
 from eocodec.entropy.spectrum import layout
 from eocodec.nn.spectral import RINGS
 
@@ -144,3 +153,25 @@ def test_open_places_of_medium_blocks():
     wanted = np.ones((4, 3), bool)
     wanted[:2, :2] = False
     assert np.array_equal(part.open_medium(), wanted)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (2, 3), (5, 4), (9, 10)])
+def test_all_blocks_merged_are_those_of_their_corners(rows, cols):
+    u = np.random.default_rng(rows).normal(0, 1, (16, 16, 3, rows, cols)).astype(np.float32)
+    for size, found in every_block(u).items():
+        wanted = to_blocks(u, size, every_corner(size, rows, cols))
+        assert found.shape == wanted.shape
+        assert np.allclose(found, wanted, atol=1e-5)
+
+
+def test_rows_that_are_zero_once_rounded_are_told_by_their_squares():
+    rng = np.random.default_rng(2)
+    values = rng.normal(0, 0.2, (5, 32 * 32, 300)).astype(np.float32)
+    component, place, magnitude, rest = live_rows(values)
+    live = (np.abs(values) >= 0.6).any(2)
+    assert 0 < live.sum() < live.size
+    assert np.array_equal(
+        live, np.bincount(component * 1024 + place, minlength=live.size).reshape(live.shape)
+    )
+    assert np.array_equal(magnitude, np.abs(values[component, place]))
+    assert np.allclose(rest, (values[~live] ** 2).sum(0), rtol=1e-4)

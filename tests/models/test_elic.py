@@ -13,7 +13,8 @@ from codec_support import TINY, psnr, tile
 from context_support import save_elic, tiny_elic
 from eocodec import codec, codestream
 from eocodec.codestream import SectionType
-from eocodec.entropy.context_coder import ContextCoder, ContextPrior
+from eocodec.entropy.context_coder import ContextCoder
+from eocodec.entropy.context_prior import ContextPrior
 from eocodec.errors import ChecksumMismatch, CodestreamError, ConfigError, WeightsError
 from eocodec.models import registry, weights
 from eocodec.models.elic import ElicConfig, TecElic

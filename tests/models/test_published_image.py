@@ -9,10 +9,17 @@ import torch
 from eocodec.errors import WeightsError
 from eocodec.models import elic_published_coding, fp_published, published_image
 from eocodec.models.registry import ModelCard
+from eocodec.nn import precision
+from eocodec.nn.attention import Bottleneck
 from eocodec.sensors import LEVELS, S2_BAND_NAMES
 from published_support import small_elic, small_fp
 
 CARD = ModelCard("published/x", "published/x", None, b"", {"bands": list(S2_BAND_NAMES)})
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    monkeypatch.setenv("EOCODEC_PRECISION", "float32")
 
 
 @pytest.fixture(scope="module", params=["fp", "elic"])
@@ -107,6 +114,24 @@ def test_bfloat16_on_demand(model, monkeypatch):
     difference = (rough - usual).abs()
     assert 0.05 < difference.max() < 2000
     assert difference.mean() < 100
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_only_branches_of_the_synthesis_are_in_bfloat16_and_only_where_it_is_native(
+    model, native, monkeypatch
+):
+    x, y_hat = dn(2, 2), latents(model, 2, 2)
+    with torch.inference_mode():
+        y, (published, _) = model.analysis(x.clone()), image(model, y_hat, 2, 2)
+        monkeypatch.setenv("EOCODEC_PRECISION", "bfloat16")
+        rough, _ = image(model, y_hat, 2, 2)
+        monkeypatch.delenv("EOCODEC_PRECISION")
+        monkeypatch.setattr(precision, "bfloat16_is_native", lambda: native)
+        usual, _ = image(model, y_hat, 2, 2)
+        assert torch.equal(model.analysis(x.clone()), y)
+    has_branches = any(isinstance(part, Bottleneck) for part in model.network.g_s.modules())
+    error, largest = (float((found - published).square().mean().sqrt()) for found in (usual, rough))
+    assert (0 < error < largest / 2) if native and has_branches else error == 0
 
 
 def test_levels_have_their_own_statistics():

@@ -1,15 +1,17 @@
 """Real coding of the published TEC-TT and FlexTEC: what comes back, on any machine, and at what cost."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from tt_published_support import M, latents, make, series
 
 from edges_support import edgy
-from eocodec.coding import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.coder import SeriesCoder, decode_all, encode_all
+from eocodec.entropy.coder import ExtensibleCoder, SeriesCoder
 from eocodec.entropy.exact import NOISE, EdgeReader, EdgeWriter
-from eocodec.errors import ChecksumMismatch, CodecError, CodestreamError, ExactnessError, InputError
+from eocodec.entropy.parts import PartReader, PartWriter
+from eocodec.errors import CodecError, CodestreamError, ExactnessError, InputError
 from eocodec.models import tt_published_coding
 from eocodec.models.flextec_published import tokens_sent
 from eocodec.models.tt_published_coding import TtCoder
@@ -37,21 +39,22 @@ def flex_coder(flex):
 
 
 def encode(coder, y, sent=None, writer=EdgeWriter):
-    """Frames, and (stream, escapes, edges, crc)."""
-    encoder, edges = SymbolEncoder(), writer()
-    frames = coder.encode_tokens(y, encoder, edges, sent or [TOKENS] * len(y))
-    return frames, (*encoder.finish(), edges.finish(), coder.crc(frames))
+    """Frames, and their parts."""
+    parts = PartWriter(edges=writer)
+    return list(coder.encode_tokens(y, parts, sent or [TOKENS] * len(y))), parts.parts
 
 
 def decode(coder, coded, y, sent=None, reader=EdgeReader):
-    """As a codec would: streams and edges used up, CRC compared."""
-    decoder, edges = SymbolDecoder(*coded[:2]), reader(coded[2])
-    frames = list(coder.decode_tokens(decoder, edges, *y.shape[2:], sent or [TOKENS] * len(y)))
-    decoder.finish()
-    edges.finish()
-    if coder.crc(frames) != coded[3]:
-        raise ChecksumMismatch("symbols")
+    """As a codec would: all parts read."""
+    parts = PartReader(coded, reader)
+    frames = list(coder.decode_tokens(parts, *y.shape[2:], sent or [TOKENS] * len(y)))
+    parts.finish()
     return frames
+
+
+def size(parts):
+    """Bytes of all that is coded."""
+    return sum(len(p.edges) + len(p.symbols) + len(p.escapes) for p in parts)
 
 
 def same(frames, decoded):
@@ -83,12 +86,12 @@ def test_any_quality_decodes(flex, flex_coder, quality):
         channels = count * M // TOKENS
         assert np.array_equal(frame.y_hat[:channels, :5, :8], target[:channels])
         assert np.abs(frame.y_hat[channels:]).max(initial=0) < 40  # what the prior says of the rest
-    assert (len(coded[0]) == 0) == (quality == 0)
+    assert any(part.symbols for part in coded) == (quality != 0)
 
 
 def test_more_tokens_take_more_bits(flex, flex_coder):
     y = latents(flex, 2, 8, 8)
-    sizes = [len(encode(flex_coder, y, [count] * 2)[1][0]) for count in (0, 2, 6, 11, 16)]
+    sizes = [size(encode(flex_coder, y, [count] * 2)[1]) for count in (0, 2, 6, 11, 16)]
     assert sizes == sorted(set(sizes))
 
 
@@ -106,13 +109,13 @@ def test_what_the_synthesis_gets_is_that_of_the_network(model, coder):
 def test_a_coder_of_series(flex, flex_coder, coder):
     """The hook of the codec: the quality, in hundredths, says how many tokens are sent."""
     assert isinstance(flex_coder, SeriesCoder)
+    assert isinstance(flex_coder, ExtensibleCoder)
     assert [flex_coder.sent_at(steps) for steps in (0, 312, 313, 5000, 10_000)] == [0, 0, 1, 8, 16]
     assert coder.sent_at(0) == TOKENS
     y = latents(flex, 2, 4, 5)
-    encoder, edges = SymbolEncoder(), EdgeWriter()
-    frames = encode_all(flex_coder, y.numpy(), encoder, edges, 5000, 1.0)
-    decoder, reader = SymbolDecoder(*encoder.finish()), EdgeReader(edges.finish())
-    assert same(frames, decode_all(flex_coder, decoder, reader, 2, 4, 5, 5000))
+    parts = PartWriter()
+    frames = list(flex_coder.encode_series(y.numpy(), parts, 5000, 1.0))
+    assert same(frames, flex_coder.decode_series(PartReader(parts.parts), 2, 4, 5, 5000))
     assert same(frames, encode(flex_coder, y, [8, 8])[0])
 
 
@@ -126,8 +129,7 @@ def test_coded_bits_are_the_estimated_ones(model, coder, monkeypatch):
             out = model(y)
             y = out.means + out.scales * draw
         out = model(y)
-    _, (stream, escapes, edges, _) = encode(coder, y[0])
-    coded, estimated = 8 * (len(stream) + len(escapes) + len(edges)), float(out.bits.sum())
+    coded, estimated = 8 * size(encode(coder, y[0])[1]), float(out.bits.sum())
     assert 0.99 * estimated - 64 <= coded <= 1.01 * estimated + 64
     assert coded > 10_000
 
@@ -137,8 +139,8 @@ def test_groups_of_windows(model, coder, monkeypatch):
     whole = encode(coder, y)[1]
     monkeypatch.setattr(tt_published_coding, "WINDOWS", 4)
     frames, coded = encode(coder, y)
-    assert coded[3] == whole[3]
-    assert coded[0] != whole[0]  # the order of symbols is another one
+    assert coded[-1].crc == whole[-1].crc
+    assert coded[0].symbols != whole[0].symbols  # the order of symbols is another one
     assert same(frames, decode(coder, coded, y))
 
 
@@ -173,7 +175,7 @@ EdgyWriter, edgy_reader = edgy(-150, 150)
 def test_noise_on_every_parameter(flex, flex_coder):
     y, sent = latents(flex, 2, 6, 7), [16, 5]
     frames, coded = encode(flex_coder, y, sent, EdgyWriter)
-    assert len(coded[2]) > 500
+    assert sum(len(part.edges) for part in coded) > 500
     for amplitude in (0.0, 0.99 * NOISE):
         assert same(frames, decode(flex_coder, coded, y, sent, edgy_reader(amplitude)))
     with pytest.raises(ExactnessError, match="R46"):
@@ -191,11 +193,12 @@ def test_another_network_is_an_error(model, coder):
 
 def test_damage_is_an_error(model, coder):
     y = latents(model, 2, 4, 4)
-    stream, *rest = encode(coder, y)[1]
-    for position in range(0, len(stream), 211):
+    first, *rest = encode(coder, y)[1]
+    stream = first.symbols
+    for position in range(0, len(stream), 106):
         damaged = stream[:position] + bytes([stream[position] ^ 0x55]) + stream[position + 1 :]
         with pytest.raises(CodestreamError):
-            decode(coder, (damaged, *rest), y)
+            decode(coder, [dataclasses.replace(first, symbols=damaged), *rest], y)
 
 
 # --- what cannot be coded -----------------------------------------------------------------------------------

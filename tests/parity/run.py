@@ -166,7 +166,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="eocodec-parity-") as folder:
             os.environ["EOCODEC_MODELS"] = folder
             results[name] = run_case(CASES[name], options.theirs, Path(folder), options.threads, options.runs)
-        results[name]["precision"] = os.environ.get("EOCODEC_PRECISION", "float32")
+        results[name]["precision"] = os.environ.get("EOCODEC_PRECISION", "auto")
         results[name]["threads"] = options.threads
         print(json.dumps({name: results[name]}, indent=1))
         write_json(options.out, {"meta": provenance(), "tolerance": TOLERANCE, "cases": {**old, **results}})

@@ -23,8 +23,7 @@ import numpy as np
 import torch
 
 from eocodec.bench.provenance import provenance, write_json
-from eocodec.coding import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.exact import EdgeReader, EdgeWriter
+from eocodec.entropy.parts import PartReader, PartWriter
 from eocodec.models.flextec_published import FlexTecPublished, tokens_sent
 from eocodec.models.tt_published import TtPublished
 from eocodec.models.tt_published_coding import TtCoder
@@ -166,19 +165,15 @@ def code_theirs(model, x, quality):
 def code_ours(model, coder, x, quality):
     sent = tokens_sent(TOKENS if quality is None else quality, x.shape[1])
     begin = clocks()
-    encoder, edges = SymbolEncoder(), EdgeWriter()
-    coder.encode_tokens([model.analysis(frame[None])[0] for frame in x[0]], encoder, edges, sent)
-    stream, escapes = encoder.finish()
-    listed = edges.finish()
+    parts = PartWriter()
+    for _ in coder.encode_tokens([model.analysis(frame[None])[0] for frame in x[0]], parts, sent):
+        pass
     middle = clocks()
-    decoder, reader = SymbolDecoder(stream, escapes), EdgeReader(listed)
-    frames = list(coder.decode_tokens(decoder, reader, LATENTS, LATENTS, sent))
-    decoder.finish()
-    reader.finish()
+    frames = list(coder.decode_tokens(PartReader(parts.parts), LATENTS, LATENTS, sent))
     x_hat = [model.synthesis(torch.from_numpy(frame.dequantised).float()[None])[0] for frame in frames]
     end = clocks()
     y_hat = torch.from_numpy(np.stack([frame.y_hat for frame in frames])).float()
-    size = len(stream) + len(escapes) + len(listed)
+    size = sum(len(p.symbols) + len(p.escapes) + len(p.edges) for p in parts.parts)
     return Coded(torch.stack(x_hat), y_hat, size, middle - begin, end - middle)
 
 

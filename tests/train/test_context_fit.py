@@ -12,7 +12,8 @@ from context_support import RING, family, some_basis, some_latents, some_prior
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.coding.tables import estimate_bits
 from eocodec.entropy.context import FEATURES
-from eocodec.entropy.context_coder import MAX_SHIFTED, ContextCoder
+from eocodec.entropy.context_coder import ContextCoder
+from eocodec.entropy.context_prior import MAX_SHIFTED
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
 from eocodec.entropy.family import SCALES, table_costs
 from eocodec.entropy.spectrum import BANDS
@@ -132,7 +133,9 @@ def test_a_trained_network_beats_the_plain_one(counted, units, monkeypatch):
     """On tiles that it was not trained on, in coded bytes, and the streams decode."""
     seconds = itertools.count()  # a second a look: as many steps on a busy machine as on an idle one
     monkeypatch.setattr(context_fit, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
-    net = train_net(units, family(), hidden=8, minutes=250 / 60, batch=2048, log=lambda text: None)
+    net = train_net(
+        units, TableCosts.of_family(family()), hidden=8, minutes=250 / 60, batch=2048, log=lambda text: None
+    )
     for weight in (*net.weights, *net.biases):
         assert np.array_equal(weight, weight.astype(np.float32))  # what is stored is what was trained
     trained = replace(counted, prior=replace(counted.prior, net=net))
@@ -157,7 +160,7 @@ def test_shifts_bring_the_reconstruction_nearer(counted):
 
 
 def test_costs_between_tables_are_between_theirs():
-    costs, exact = TableCosts(family()), torch.from_numpy(table_costs(family()))
+    costs, exact = TableCosts.of_family(family()), torch.from_numpy(table_costs(family()))
     width = exact.shape[1] // 2
     scale, shape = torch.tensor([3.0, 3.5, 3.0, 60.0, -5.0]), torch.tensor([1.0, 1.0, 1.25, 9.0, -2.0])
     rows, mix = costs.corners(scale, shape)

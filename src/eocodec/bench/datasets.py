@@ -13,8 +13,10 @@ from eocodec.errors import RasterError
 from eocodec.sensors import S2_BAND_NAMES
 
 CROP = 256  # the recorded classical points are those of the 256 x 256 pixels at the top left
+SERIES_DATES = 4  # of the recorded series
 DATA_VARIABLE = "EOCODEC_DATA"
 RECORDED_CODECS = ("j2k", "x265", "av1")
+IVF_BYTES, IVF_FRAME_BYTES = 32, 12  # of the files that the points of SVT-AV1 were taken from
 
 
 def data_dir() -> Path | None:
@@ -73,17 +75,18 @@ def load_tile(path: Path, crop: int | None = CROP) -> Image:
 
 
 def recorded_beside(tiles: Path) -> list[RatePoint]:
-    """`recorded_points` where these tiles are in the dev split of an imagery folder, else none."""
+    """Recorded points of tiles and series where these tiles are in the dev split of an imagery folder."""
     for root in (tiles, *tiles.resolve().parents):
         if (root / "dev" / "classical.json").is_file():
-            return recorded_points(root)
+            return [*recorded_points(root), *recorded_points(root, dates=SERIES_DATES)]
     return []
 
 
-def recorded_points(root: Path | None = None) -> list[RatePoint]:
-    """Points of dev/classical.json on the dev tiles (its series, at other shapes, are left out).
+def recorded_points(root: Path | None = None, *, dates: int = 1) -> list[RatePoint]:
+    """Points of dev/classical.json on the dev tiles, or on its series of so many dates, date by date.
 
-    JPEG 2000 bits there are already less 169 header bytes a band.
+    JPEG 2000 bits there are already less 169 header bytes a band. From those of SVT-AV1 the IVF container is
+    taken off here: what counts is the raw stream, as it does where the codec is run.
 
     Raises
     ------
@@ -93,11 +96,12 @@ def recorded_points(root: Path | None = None) -> list[RatePoint]:
     if not path.is_file():
         raise RasterError(f"{path} not found")
     recorded = json.loads(path.read_text())
-    shape = [len(S2_BAND_NAMES), CROP, CROP]
+    frames = dates * len(S2_BAND_NAMES)
+    containers = {"av1": 8 * (IVF_BYTES + IVF_FRAME_BYTES * frames)}
     return [
-        RatePoint(tile, codec, float(setting), int(bits), float(psnr))
+        RatePoint(tile, codec, float(setting), int(bits) - containers.get(codec, 0), float(psnr))
         for tile, entry in recorded.items()
-        if entry["shape"] == shape
+        if entry["shape"] == [frames, CROP, CROP]
         for codec in RECORDED_CODECS
         for setting, bits, psnr in entry.get(codec, [])
     ]

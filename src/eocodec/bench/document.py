@@ -1,14 +1,20 @@
-"""The tables of docs/benchmark.md, made from the summary of a run."""
+"""The tables of docs/benchmark.md, made from the summary of a run and from other results."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from eocodec.bench.base import LABELS
 from eocodec.bench.summary import PSNR_POINTS, TYPICAL_PSNR
 
 Json = Mapping[str, Any]
 AT_RATE = "0.1"  # bits per pixel per band
+SETS = {"seasonal": "four seasons of a place", "dense": "clear dates some days apart"}  # of series
+OPPONENTS = {  # of series
+    **{name: f"{label}, date by date" for name, label in LABELS.items()},
+    **{f"{name}-by-band": f"{label}, band by band" for name, label in LABELS.items()},
+}
 BENCHMARK_TABLES = (
     *("bench_run", "bench_rates", "bench_bd", "bench_quality"),
     *("bench_bounds", "bench_losses", "bench_recorded"),
@@ -49,7 +55,8 @@ def run_sentence(summary: Json, meta: Json) -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown of a table."""
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -78,7 +85,7 @@ def _rates(summary: Json, ours: Sequence[str]) -> str:
     note = (
         f"Speeds in Mpixel/s, all bands of a pixel counted once, at the setting nearest {TYPICAL_PSNR:g} dB."
     )
-    return f"{_table(header, rows)}\n\n{note}"
+    return f"{markdown_table(header, rows)}\n\n{note}"
 
 
 def _bd(summary: Json, ours: Sequence[str]) -> str:
@@ -88,7 +95,7 @@ def _bd(summary: Json, ours: Sequence[str]) -> str:
     for entry in _lossy(summary, ours):
         found = [entry.get("bd", {}).get(anchor) for anchor in summary["anchors"]]
         rows.append([_name(entry, ours), *(_bd_cell(cell) for cell in found)])
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _bd_cell(cell: Json | None) -> str:
@@ -113,7 +120,7 @@ def _quality(summary: Json, ours: Sequence[str]) -> str:
         share = f"{100 * at['class_agreement']:.1f} %"
         figures = [f"{at['psnr']:.2f}", *indices, f"{at['sam']:.2f}", *errors, share, str(at["n_tiles"])]
         rows.append([_name(entry, ours), *figures])
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _bounds(summary: Json) -> str:
@@ -128,7 +135,7 @@ def _bounds(summary: Json) -> str:
         for entry in summary["codecs"]
         if entry["kind"] == "lossless" and bounds
     ]
-    return _table(["codec", *(f"±{bound:g}" for bound in bounds)], rows)
+    return markdown_table(["codec", *(f"±{bound:g}" for bound in bounds)], rows)
 
 
 def _bound_cell(cell: Json | None) -> str:
@@ -152,7 +159,7 @@ def _losses(summary: Json, ours: Sequence[str]) -> str:
                 for v in by.values()
             ]
             rows.append([f"`{entry['name']}` against {labels[anchor]}", *cells])
-    return _table(["", *measures], rows)
+    return markdown_table(["", *measures], rows)
 
 
 def _recorded(summary: Json) -> str:
@@ -170,4 +177,30 @@ def _recorded(summary: Json) -> str:
         ]
         for name, entry in found.items()
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
+
+
+def series_table(series: Json) -> str:
+    """BD-rates of the model of series against all others: a row a codec, a column a set; `series.json`."""
+    sets = series["summary"]
+    cells: dict[str, dict[str, str]] = {}
+    for name, entries in sets.items():
+        for entry in entries:
+            cells.setdefault(entry["anchor"], {})[name] = _bd_cell(entry)
+    header = [f"`{series['meta']['model']}` against", *(SETS[name] for name in sets)]
+    rows = [[OPPONENTS.get(a, f"`{a}`"), *(by.get(name, "-") for name in sets)] for a, by in cells.items()]
+    return markdown_table(header, rows)
+
+
+def lossless_table(bounded: Json) -> str:
+    """Lossless bits per pixel per band of each tile, ours beside JPEG XL's; from a `bounded.json`."""
+    ours = bounded["meta"]["model"]
+    by_tile: dict[str, dict[str, float]] = {}
+    for row in bounded["rows"]:
+        if row["max_error"] == 0:
+            by_tile.setdefault(row["tile"], {})[row["codec"]] = row["bpppc"]
+    rows = []
+    for tile, found in by_tile.items():
+        mine, theirs = found[ours], found["jxl-lossless"]
+        rows.append([f"`{tile}`", f"{mine:.3f}", f"{theirs:.3f}", f"{_signed(100 * (mine / theirs - 1))} %"])
+    return markdown_table(["scene", "eocodec", "JPEG XL", "eocodec needs"], rows)

@@ -219,7 +219,7 @@ def run_case(case: Case) -> dict[str, Any]:
 
 
 def run_inpaint(options: InpaintOptions, report: Report = lambda line: None) -> dict[str, Any]:
-    """Measure all methods on all cases: JSON-ready `meta`, `summary` and `cases`."""
+    """Measure all methods on all cases: JSON-ready `meta`, `summary`, and of `cases` what `brief` keeps."""
     cases = make_cases(options)
     rows = []
     for number, case in enumerate(cases):
@@ -237,7 +237,22 @@ def run_inpaint(options: InpaintOptions, report: Report = lambda line: None) -> 
         "lost": LOST,
         "places": sorted({row["place"] for row in rows}),
     }
-    return {"meta": meta, "summary": list(summarise(rows)), "cases": rows}
+    return {"meta": meta, "summary": list(summarise(rows)), "cases": [brief(row) for row in rows]}
+
+
+def brief(row: dict[str, Any]) -> dict[str, Any]:
+    """Of a case, which one it is, and PSNR [dB] under the clouds by method."""
+    under = {name: _rounded(row[name]["masked"]["psnr"], METRICS["psnr"]) for name in METHODS}
+    return {
+        "place": row["place"],
+        "timestep": row["timestep"],
+        "cloud": round(row["cloud"], 4),
+        "psnr": under,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -246,7 +261,11 @@ def summarise(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         inside = [row for row in rows if low <= row["cloud"] < high or row["cloud"] == high == BINS[-1]]
         for name in METHODS if inside else ():
             means = {
-                area: {m: mean_of(row[name][area][m] for row in inside) for m in METRICS} for area in AREAS
+                area: {
+                    m: _rounded(mean_of(row[name][area][m] for row in inside), digits + 2)
+                    for m, digits in METRICS.items()
+                }
+                for area in AREAS
             }
             yield {
                 "from": low,
@@ -255,7 +274,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 "method": name,
                 **means,
                 "beaten": sum(_is_beaten(row, name) for row in inside),
-                "seconds": mean_of(row[name]["seconds"] for row in inside),
+                "seconds": _rounded(mean_of(row[name]["seconds"] for row in inside), 4),
             }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eocodec.bench.base import PSNR_PEAK, BenchCodec, Image, flatten, pack, unflatten, unpack
-from eocodec.bench.classical import J2K_HEADER_BYTES, Jpeg2000, decode_hevc, encode_hevc
+from eocodec.bench.classical import Jpeg2000, decode_hevc, encode_hevc, fixed_bytes
 from eocodec.types import AnyArray, FloatArray
 
 AXIS_SCALE = 32_767.0  # axes as int16: 1.5e-5 of 10 000 DN is 0.15 DN
@@ -103,7 +103,7 @@ class KltJpeg2000(BenchCodec):
     def free_bytes(self, data: bytes) -> int:
         """Fixed headers and framing of the codestreams."""
         parts = unpack(data)
-        return len(data) - sum(map(len, parts)) + J2K_HEADER_BYTES * (len(parts) - 3)
+        return len(data) - sum(map(len, parts)) + fixed_bytes(parts[3:])
 
 
 class KltX265(BenchCodec):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from eocodec.bench.base import Image, model_name
 from eocodec.bench.datasets import require_data
@@ -87,17 +88,18 @@ def native_mosaic(rows: int, cols: int, root: Path | None = None) -> Image:
     return mosaic
 
 
-def write_scene(path: Path, scene: Image, nodata: int | None = None) -> None:
-    """Write a 12-band scene as a tiled, uncompressed GeoTIFF with band names and a made-up position."""
-    import rasterio
+def scene_profile(
+    bands: int, rows: int, cols: int, dtype: DTypeLike, nodata: int | None = None
+) -> dict[str, Any]:
+    """Arguments with which rasterio makes a tiled, uncompressed GeoTIFF at a made-up position."""
     from rasterio.transform import Affine
 
-    profile = {
+    return {
         "driver": "GTiff",
-        "count": scene.shape[0],
-        "height": scene.shape[1],
-        "width": scene.shape[2],
-        "dtype": scene.dtype.name,
+        "count": bands,
+        "height": rows,
+        "width": cols,
+        "dtype": np.dtype(dtype).name,
         "crs": DEMO_CRS,
         "transform": Affine(*DEMO_TRANSFORM),
         "tiled": True,
@@ -105,6 +107,13 @@ def write_scene(path: Path, scene: Image, nodata: int | None = None) -> None:
         "blockysize": 256,
         "nodata": nodata,
     }
-    with rasterio.open(path, "w", **profile) as target:
+
+
+def write_scene(path: Path, scene: Image, nodata: int | None = None) -> None:
+    """Write a 12-band scene as a GeoTIFF of `scene_profile`, with band names."""
+    import rasterio
+
+    bands, rows, cols = scene.shape
+    with rasterio.open(path, "w", **scene_profile(bands, rows, cols, scene.dtype, nodata)) as target:
         target.write(scene)
         target.descriptions = S2_BAND_NAMES

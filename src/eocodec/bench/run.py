@@ -39,6 +39,7 @@ class RunOptions:
     data : folder of tiles, or one file; out : result folder; codecs : names and groups
     cut, series, limit : see `tiles.find_sources` and `tiles.Cut`
     runs : timed runs of a point at most; workers : processes, each with one thread where the codec allows it
+    again : measure these codecs anew on these tiles, also where that was done
     """
 
     data: Path
@@ -49,6 +50,7 @@ class RunOptions:
     limit: int | None = None
     runs: int = 3
     workers: int = 2
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,14 @@ def run_bench(options: RunOptions, progress: Progress = lambda done, total, row:
     chosen = [(entry, entry.make()) for entry in select(options.codecs)]
     options.out.mkdir(parents=True, exist_ok=True)
     session = _begin_session(options, sources)
-    rows = read_rows(options.out)
-    done = {_key(row) for row in rows if "error" not in row}
+    rows = [row for row in read_rows(options.out) if "error" not in row]  # errors are tried again
+    if options.again:
+        tiles, names = {source.name for source in sources}, {codec.name for _, codec in chosen}
+        rows = [row for row in rows if row["tile"] not in tiles or row["codec"] not in names]
+    done = {_key(row) for row in rows}
     wanted = _jobs(options, sources, [codec for _, codec in chosen])
     missing = [job for job in wanted if job.key not in done]
-    rows = [row for row in rows if "error" not in row]
-    _write_rows(
-        options.out, rows
-    )  # without half a line that a kill left, and without errors, which are retried
+    _write_rows(options.out, rows)  # without half a line that a kill left
     with (options.out / RESULTS).open("a") as stream:
         for row in _measured(missing, options.workers):
             row["session"] = session

@@ -14,8 +14,11 @@ from eocodec.bench import curves
 from eocodec.bench.base import PSNR_PEAK, BenchCodec, Image, LearnedCodec, RatePoint, measure
 from eocodec.bench.datasets import CROP, dev_tiles, load_tile, require_data
 from eocodec.bench.provenance import provenance
+from eocodec.bench.tokens import QUALITIES, TokenCodec
 from eocodec.interop.resample import bilinear
+from eocodec.models import registry
 from eocodec.sensors import S2_BAND_NAMES
+from eocodec.truncating import TRUNCATABLE
 
 SETTINGS = (10.0, 25.0, 40.0, 55.0, 70.0, 85.0)  # qualities
 CLEAR_DN = 1200.0  # mean of B02 below which a date of the dense series counts as clear
@@ -61,11 +64,11 @@ def dense_series(data: Path | None, held_back: float) -> dict[str, Image]:
         late = dates[round(len(dates) * (1 - held_back)) :]
         clear = late[late[:, bands.index("B02")].mean((1, 2)) < CLEAR_DN]
         if len(clear) > 1:
-            found[path.stem] = np.stack([_twelve(date, bands) for date in clear[-DENSE_DATES:]])
+            found[path.stem] = np.stack([twelve(date, bands) for date in clear[-DENSE_DATES:]])
     return found
 
 
-def _twelve(date: Image, bands: Sequence[str]) -> Image:
+def twelve(date: Image, bands: Sequence[str]) -> Image:
     """10 bands as 12: B01 and B09 stand in from B02 and B8A, both as 60 m shows them."""
     planes = dict(zip(bands, date.astype(np.float64), strict=True))
     planes["B01"], planes["B09"] = (_at_60m(planes[name]) for name in ("B02", "B8A"))
@@ -115,7 +118,8 @@ def run_series(options: SeriesOptions, report: Report = lambda line: None) -> di
         "dense": dense_series(options.data, options.held_back),
     }
     ours = LearnedCodec(options.model, options.qualities)
-    codecs: list[BenchCodec] = [ours, *(LearnedCodec(m, options.qualities) for m in options.beside)]
+    cut = _cut(options.model)
+    codecs: list[BenchCodec] = [ours, *cut, *(LearnedCodec(m, options.qualities) for m in options.beside)]
     if options.classical:
         codecs += classical_codecs()
     points, summary = [], {}
@@ -124,7 +128,12 @@ def run_series(options: SeriesOptions, report: Report = lambda line: None) -> di
         points += [{"set": name, **row.to_dict()} for row in rows]
         grouped = curves.by_codec_and_tile(rows)
         rivals = [codec for codec in grouped if codec != ours.name]
-        summary[name] = [curves.compare(grouped[ours.name], grouped[r], r).to_dict() for r in rivals]
+        summary[name] = [
+            {"codec": codec.name, **curves.compare(grouped[codec.name], grouped[rival], rival).to_dict()}
+            for codec in (ours, *cut)
+            for rival in rivals
+            if rival != codec.name
+        ]
     meta = {
         **provenance(),
         "model": ours.name,
@@ -135,6 +144,13 @@ def run_series(options: SeriesOptions, report: Report = lambda line: None) -> di
         "method": curves.METHOD,
     }
     return {"meta": meta, "summary": summary, "points": points}
+
+
+def _cut(model: str) -> list[TokenCodec]:
+    """The model's codestreams cut short, if they can be."""
+    if registry.by_id(model).details["family"] not in TRUNCATABLE:
+        return []
+    return [TokenCodec(model, quality) for quality in QUALITIES]
 
 
 def _sweep(codecs: Sequence[BenchCodec], sets: dict[str, Image], report: Report) -> Iterator[RatePoint]:
@@ -165,10 +181,11 @@ def by_timestep(options: SeriesOptions, sets: dict[str, Image]) -> list[dict[str
 
 def table_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: BD-rate of the model against each codec, by set."""
-    header = ["set", "against", "BD-rate [%]", "of mean curve [%]", "worst", "[%]"]
+    header = ["set", "codec", "against", "BD-rate [%]", "of mean curve [%]", "worst", "[%]"]
     rows = [
         [
             name,
+            entry["codec"],
             entry["anchor"],
             _percent(entry["mean_percent"]),
             _percent(entry["of_average_curve_percent"]),

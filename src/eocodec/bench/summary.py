@@ -6,7 +6,6 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from eocodec.bench.base import RatePoint
 from eocodec.bench.evaluate import Row
 from eocodec.errors import InputError
 from eocodec.metrics.bdrate import bd_psnr, bd_rate
-from eocodec.sensors import S2_BAND_NAMES
 
 WITH_HEADERS = "+headers"  # ends the name of a codec whose fixed headers are charged after all
 ANCHORS = ("j2k", "x265", "av1", "x265-veryslow", "av1-p0")
@@ -33,7 +31,6 @@ QUALITIES: dict[str, tuple[str, Callable[[float], float]]] = {
     "ndwi_error": ("NDWI", lambda v: -v),
     "class_agreement": ("spectral classes", lambda v: v),
 }
-N_BANDS = len(S2_BAND_NAMES)
 SPEED_METHOD = f"Speeds are medians over tiles at the setting nearest {TYPICAL_PSNR:g} dB."
 Grouped = dict[str, dict[str, list[Row]]]
 
@@ -241,25 +238,14 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def agreement(rows: Sequence[Row], recorded: Sequence[RatePoint]) -> dict[str, dict[str, Any]]:
-    """How far rows are from points recorded before, by codec, over the points that both have.
-
-    SVT-AV1's points hold what an IVF file adds, 32 bytes and 12 a frame; the rows are of raw streams, so
-    'av1 less IVF' says how far they are without those.
-    """
+    """How far rows are from points recorded before, by codec, over the points that both have."""
     points = {(p.tile, p.codec, p.setting): p for p in recorded}
-    ivf = [
-        replace(p, codec="av1 less IVF", bits=p.bits - 8 * (32 + 12 * N_BANDS))
-        for p in recorded
-        if p.codec == "av1"
-    ]
-    points |= {(p.tile, p.codec, p.setting): p for p in ivf}
     differences: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
-        for name in (row["codec"], f"{row['codec']} less IVF"):
-            point = points.get((row["tile"], name, float(row["setting"])))
-            if point is not None and "error" not in row:
-                bits = row["bits"] - row["free_bits"]
-                differences[name].append((100 * (bits / point.bits - 1), abs(row["psnr"] - point.psnr)))
+        point = points.get((row["tile"], row["codec"], float(row["setting"])))
+        if point is not None and "error" not in row:
+            bits = row["bits"] - row["free_bits"]
+            differences[row["codec"]].append((100 * (bits / point.bits - 1), abs(row["psnr"] - point.psnr)))
     return {
         name: {
             "points": len(pairs),

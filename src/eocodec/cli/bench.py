@@ -1,54 +1,33 @@
-"""`eocodec bench`: rate-distortion, speed, exactness, windows; each a command that writes figures as JSON."""
+"""`eocodec bench`: rate-distortion, exactness, bounds, archives, clouds; each a command that writes JSON.
+
+Commands that time one scene are in bench_scene.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from eocodec.cli import bench_scene
+from eocodec.cli.bench_common import (
+    COMMON,
+    DATA,
+    DEFAULT_OUT,
+    MODEL,
+    OUT,
+    folder_of,
+    numbers,
+    print_paths,
+    print_table,
+    save,
+    say,
+)
 from eocodec.cli.common import progress_bar
 
-DEFAULT_OUT = "experiments"
-TABLE_WIDTH = 120
 LINE_EVERY = 25  # points, in a log file
-_MODEL = click.option("--model", default="tec-elic", show_default=True, help="Model id, or its weights file.")
-_DATA = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder with dev/ and train/; default: EOCODEC_DATA, else ../shared/data.",
-)
-_OUT = click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Result folder; default: experiments/MODEL.",
-)
-Command = TypeVar("Command", bound=Callable[..., None])
-
-
-def _shared(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several options as one decorator, in this order in the help."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_COMMON = _shared(_MODEL, _OUT, _DATA)
-_SCENE = _shared(
-    _COMMON,
-    click.option(
-        "--input", "source", type=click.Path(path_type=Path), help="12-band raster; default: a mosaic."
-    ),
-    click.option("--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True),
-    click.option(
-        "--size", type=click.IntRange(64), default=2048, show_default=True, help="Side of the mosaic."
-    ),
-)
 
 
 @click.group("bench", short_help="Measure rate and distortion, speed, exactness and windows over HTTP.")
@@ -78,6 +57,7 @@ def bench() -> None:
 @click.option("--limit", type=click.IntRange(1), help="Tiles, at most.")
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Timed runs of a point.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+@click.option("--again", is_flag=True, help="Measure these codecs anew; the rows of others stay.")
 @click.option("--pictures", type=click.IntRange(0), default=2, show_default=True, help="Tiles to picture.")
 @click.option("--progress/--no-progress", default=None, help="Draw a progress bar.  [default: on a terminal]")
 def bench_run(
@@ -90,6 +70,7 @@ def bench_run(
     limit: int | None,
     runs: int,
     workers: int,
+    again: bool,
     pictures: int,
     progress: bool | None,
 ) -> None:
@@ -101,7 +82,7 @@ def bench_run(
 
     words = tuple(word.strip() for word in codecs.split(","))
     cut = tiles.Cut(crop, dates)
-    options = run.RunOptions(data, out, words, cut, series, limit, runs, workers)
+    options = run.RunOptions(data, out, words, cut, series, limit, runs, workers, again)
     with progress_bar("points", quiet=False, wanted=progress, unit="points") as update:
         rows = run.run_bench(options, _row_reporter(update))
     _finish_run(options, rows, pictures)
@@ -112,11 +93,11 @@ def _row_reporter(update: Callable[[int, int], None] | None) -> Callable[[int, i
 
     def report(done: int, total: int, row: dict[str, Any]) -> None:
         if "error" in row:
-            _progress(f"{row['codec']} at {row['setting']:g} on {row['tile']}: {row['error']}")
+            say(f"{row['codec']} at {row['setting']:g} on {row['tile']}: {row['error']}")
         if update is not None:
             update(done, total)
         elif done % LINE_EVERY == 0 or done == total:
-            _progress(f"{done} of {total} points")
+            say(f"{done} of {total} points")
 
     return report
 
@@ -132,7 +113,7 @@ def _finish_run(options: Any, rows: list[dict[str, Any]], pictures: int) -> None
     if recorded:
         result["recorded"] = summary.agreement(rows, recorded)
     write_json(options.out / run.SUMMARY, result)
-    _print_table(*summary.table_rows(result))
+    print_table(*summary.table_rows(result))
     paths = [options.out / name for name in (run.RESULTS, run.META, run.SUMMARY)]
     if pictures:
         from eocodec.bench.pictures import make_pictures
@@ -140,12 +121,12 @@ def _finish_run(options: Any, rows: list[dict[str, Any]], pictures: int) -> None
 
         sources = find_sources(options.data, series=options.series, limit=options.limit)
         step = max(len(sources) // pictures, 1)
-        paths.append(make_pictures(rows, sources[::step][:pictures], options.cut, options.out, _progress))
-    _print_paths(paths)
+        paths.append(make_pictures(rows, sources[::step][:pictures], options.cut, options.out, say))
+    print_paths(paths)
 
 
 @bench.command("rd")
-@_COMMON
+@COMMON
 @click.option(
     "--classical",
     type=click.Choice(["recorded", "run"]),
@@ -171,22 +152,22 @@ def bench_rd(
     from eocodec.bench import rd
     from eocodec.bench.codecs import QUALITIES
 
-    chosen = QUALITIES if qualities is None else _numbers(qualities)
+    chosen = QUALITIES if qualities is None else numbers(qualities)
     source: rd.Classical = "run" if classical == "run" else "recorded"
     options = rd.RdOptions(model, chosen, source, data, beside, every_metric)
-    result = rd.run_rd(options, report=_progress)
-    paths = rd.save_rd(result, out or _folder(model))
-    _print_table(*rd.table_rows(result))
-    _print_table(*rd.curve_rows(result))
+    result = rd.run_rd(options, report=say)
+    paths = rd.save_rd(result, out or folder_of(model))
+    print_table(*rd.table_rows(result))
+    print_table(*rd.curve_rows(result))
     if every_metric:
-        _print_table(*rd.rate_rows(result))
-    _print_paths(paths)
+        print_table(*rd.rate_rows(result))
+    print_paths(paths)
 
 
 @bench.command("series")
 @click.option("--model", default="tec-tt", show_default=True, help="Model of series, or its weights file.")
-@_OUT
-@_DATA
+@OUT
+@DATA
 @click.option("--beside", multiple=True, metavar="MODEL", default=("tec-elic",), show_default=True)
 @click.option("--qualities", help="Comma-separated qualities, 0 to 100.")
 @click.option("--classical/--no-classical", default=True, show_default=True, help="x265 and SVT-AV1 as well.")
@@ -198,42 +179,37 @@ def bench_series(
     qualities: str | None,
     classical: bool,
 ) -> None:
-    """Rate-distortion on series: four seasons, and dense dates that were held back. Writes series.json."""
+    """Rate-distortion on series: four seasons, and dense dates that were held back: series.json, plots."""
     from eocodec.bench import series
+    from eocodec.bench.tokens import plot_series
 
-    chosen = series.SETTINGS if qualities is None else _numbers(qualities)
+    chosen = series.SETTINGS if qualities is None else numbers(qualities)
     options = series.SeriesOptions(model, beside, chosen, classical, data)
-    result = series.run_series(options, _progress)
-    _print_table(*series.timestep_rows(result))
-    _save((out or _folder(model)) / "series.json", result, series.table_rows)
+    result = series.run_series(options, say)
+    print_table(*series.timestep_rows(result))
+    folder = out or folder_of(model)
+    save(folder / "series.json", result, series.table_rows)
+    print_paths([plot_series(result, name, folder) for name in result["summary"]])
 
 
-@bench.command("speed")
-@_SCENE
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Timed rounds.")
-@click.option("--video/--no-video", default=True, show_default=True, help="Time x265 and SVT-AV1 too.")
-def bench_speed(
-    model: str,
-    out: Path | None,
-    data: Path | None,
-    source: Path | None,
-    quality: float,
-    size: int,
-    threads: int,
-    runs: int,
-    video: bool,
-) -> None:
-    """Speed from file to file and back, beside OpenJPEG and video encoders: speed.json and a table."""
-    from eocodec.bench import speed
+@bench.command("series-cost")
+@OUT
+@DATA
+@click.option("--quality", type=click.FloatRange(0, 100), default=60.0, show_default=True)
+@click.option("--dates", default="1,4,12,60", show_default=True, help="Lengths of series, by commas.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+def bench_series_cost(out: Path | None, data: Path | None, quality: float, dates: str, threads: int) -> None:
+    """Processor time and memory of TEC-TT by the number of dates: series-cost.json and a table."""
+    from eocodec.bench import series_cost
 
-    options = speed.SpeedOptions(model, quality, size, source, data, threads, runs, video)
-    result = speed.run_speed(options, report=_progress)
-    _save((out or _folder(model)) / "speed.json", result, speed.table_rows)
+    lengths = tuple(int(count) for count in numbers(dates))
+    options = series_cost.CostOptions(quality=quality, timesteps=lengths, threads=threads, data=data)
+    result = series_cost.run_cost(options, report=say)
+    save((out or folder_of(options.model)) / "series-cost.json", result, series_cost.table_rows)
 
 
 @bench.command("exactness")
-@_COMMON
+@COMMON
 @click.option("--tiles", type=click.IntRange(1), default=200, show_default=True, help="Number of tiles.")
 @click.option("--qualities", default="20,60,95", show_default=True, help="Comma-separated; taken in turn.")
 def bench_exactness(model: str, out: Path | None, data: Path | None, tiles: int, qualities: str) -> None:
@@ -243,36 +219,14 @@ def bench_exactness(model: str, out: Path | None, data: Path | None, tiles: int,
 
     choose = exactness.series_to_code if by_id(model).of_series else exactness.tiles_to_code
     images = choose(tiles, data)
-    result = exactness.run_exactness(images, model=model, qualities=_numbers(qualities), report=_progress)
-    _save((out or _folder(model)) / "exactness.json", result, exactness.table_rows)
+    result = exactness.run_exactness(images, model=model, qualities=numbers(qualities), report=say)
+    save((out or folder_of(model)) / "exactness.json", result, exactness.table_rows)
     if not exactness.all_exact(result):
         raise click.ClickException("some settings decode other symbols or fail; see the table")
 
 
-@bench.command("window")
-@_SCENE
-@click.option("--tile", type=click.IntRange(16), default=512, show_default=True, help="Side of a tile.")
-@click.option("--window", type=click.IntRange(1), default=100, show_default=True, help="Side of the window.")
-def bench_window(
-    model: str,
-    out: Path | None,
-    data: Path | None,
-    source: Path | None,
-    quality: float,
-    size: int,
-    tile: int,
-    window: int,
-) -> None:
-    """Requests and bytes of a window over HTTP, beside a COG's: window.json and a table."""
-    from eocodec.bench import window as bench_of
-
-    options = bench_of.WindowOptions(model, quality, size, source, data, tile, window)
-    result = bench_of.run_window(options, report=_progress)
-    _save((out or _folder(model)) / "window.json", result, bench_of.table_rows)
-
-
 @bench.command("bounded")
-@_COMMON
+@COMMON
 @click.option("--quality", type=click.FloatRange(0, 100), help="Of the base layer; default: none.")
 @click.option("--bounds", default="0,5,20,50,100,200", show_default=True, help="DN, separated by commas.")
 def bench_bounded(
@@ -281,15 +235,15 @@ def bench_bounded(
     """Bits at a bound on each pixel's error, beside SPERR, SZ3, LERC, JPEG XL: bounded.json and a table."""
     from eocodec.bench import bounded
 
-    chosen = tuple(int(bound) for bound in _numbers(bounds))
-    result = bounded.run_bounded(bounded.BoundedOptions(model, quality, chosen, data), report=_progress)
-    _save((out or _folder(model)) / "bounded.json", result, bounded.table_rows)
+    chosen = tuple(int(bound) for bound in numbers(bounds))
+    result = bounded.run_bounded(bounded.BoundedOptions(model, quality, chosen, data), report=say)
+    save((out or folder_of(model)) / "bounded.json", result, bounded.table_rows)
 
 
 @bench.command("many")
-@_MODEL
-@_OUT
-@_DATA
+@MODEL
+@OUT
+@DATA
 @click.option("--quality", type=click.FloatRange(0, 100), default=50.0, show_default=True)
 @click.option("--scenes", type=click.IntRange(16), default=64, show_default=True, help="Of the train split.")
 @click.option("--workers", type=click.IntRange(2), default=2, show_default=True, help="Processes.")
@@ -309,15 +263,15 @@ def bench_many(
     from eocodec.bench import many
 
     options = many.ManyOptions(model, quality, scenes, workers, runs, seed, data)
-    result = many.run_many(options, report=_progress)
-    _save((out or Path(DEFAULT_OUT) / "scale") / "many.json", result, many.table_rows)
+    result = many.run_many(options, report=say)
+    save((out or Path(DEFAULT_OUT) / "scale") / "many.json", result, many.table_rows)
     if not many.all_equal(result):
         raise click.ClickException("the archives differ; see many.json")
 
 
 @bench.command("inpaint")
-@_OUT
-@_DATA
+@OUT
+@DATA
 @click.option("--cases", type=click.IntRange(1), default=120, show_default=True, help="Clouds to fill.")
 @click.option("--others/--target-only", default=False, help="Put clouds on the other dates too.")
 @click.option("--allclear", type=click.Path(path_type=Path), help="The AllClear benchmark: JSON of samples.")
@@ -334,61 +288,17 @@ def bench_inpaint(
     from eocodec.bench import allclear as bench_of_allclear
     from eocodec.bench import contact_sheet, inpaint
 
-    folder = out or _folder("tec-tt")
+    folder = out or folder_of("tec-tt")
     if allclear is not None:
-        result = bench_of_allclear.run_allclear(allclear, cases, _progress)
-        _save(folder / "allclear.json", result, bench_of_allclear.table_rows)
+        result = bench_of_allclear.run_allclear(allclear, cases, say)
+        save(folder / "allclear.json", result, bench_of_allclear.table_rows)
         return
     options = inpaint.InpaintOptions(cases, others, data)
-    result = inpaint.run_inpaint(options, report=_progress)
-    _save(folder / ("inpaint-others.json" if others else "inpaint.json"), result, inpaint.table_rows)
+    result = inpaint.run_inpaint(options, report=say)
+    save(folder / ("inpaint-others.json" if others else "inpaint.json"), result, inpaint.table_rows)
     if pictures is not None:
-        _print_paths([contact_sheet.write_contact_sheet(options, pictures / "inpaint.png")])
+        print_paths([contact_sheet.write_contact_sheet(options, pictures / "inpaint.png")])
 
 
-def _save(
-    path: Path, result: dict[str, Any], table: Callable[[dict[str, Any]], tuple[list[str], list[list[str]]]]
-) -> None:
-    """Write a result, and print its table and where it is."""
-    from eocodec.bench.provenance import write_json
-
-    write_json(path, result)
-    _print_table(*table(result))
-    _print_paths([path])
-
-
-def _folder(model: str) -> Path:
-    from eocodec.bench.base import model_name
-
-    return Path(DEFAULT_OUT) / model_name(model)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not a list of numbers such as 20,60,95") from error
-
-
-def _progress(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE)
-    for index, title in enumerate(header):
-        table.add_column(title, justify="right" if index else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    console.width = max(console.width, TABLE_WIDTH)  # a log file says 80, and would lose columns
-    console.print(table)
-
-
-def _print_paths(paths: Sequence[Path]) -> None:
-    for path in paths:
-        click.echo(path)
+for _command in (bench_scene.bench_speed, bench_scene.bench_window, bench_scene.bench_whole_scene):
+    bench.add_command(_command)

@@ -14,7 +14,7 @@ from eocodec.errors import InputError
 from eocodec.interop.files import RateTarget
 from eocodec.interop.rio import ReadOptions
 from eocodec.interop.store import DEFAULT_TILE
-from eocodec.options import EncodeOptions
+from eocodec.options import MAX_TOKENS, EncodeOptions
 
 NO_LAYERS = ("none",)
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,6 +43,9 @@ OPTIONS = (
     click.option("--bpppc", type=float, help="Search the quality that takes these bits per pixel and band."),
     click.option(
         "--max-error", type=click.IntRange(0), help="Largest error of any valid pixel; 0 is lossless."
+    ),
+    click.option(
+        "--tokens", type=click.IntRange(1, MAX_TOKENS), help="Tokens to keep; model flextec.  [default: all]"
     ),
     click.option(
         "--tile", type=int, default=DEFAULT_TILE, show_default=True, help="Pixels a side of a tile."
@@ -82,6 +85,7 @@ def encoding_options(command: Command) -> Command:
         ratio: float | None,
         bpppc: float | None,
         max_error: int | None,
+        tokens: int | None,
         tile: int,
         scale: float | None,
         offset: float,
@@ -95,7 +99,7 @@ def encoding_options(command: Command) -> Command:
         target = _target(quality, psnr, ratio, bpppc)
         if target is not None and max_error is not None:
             raise InputError("--max-error goes with --quality or alone, not with --psnr, --ratio and --bpppc")
-        options = EncodeOptions(model, quality, nodata, scale, offset, max_error)
+        options = EncodeOptions(model, quality, nodata, scale, offset, max_error, tokens)
         read = ReadOptions(bbox, () if layers == NO_LAYERS else layers, variable=variable)
         return command(encoding=Encoding(options, target, tile, bands, read), **others)
 

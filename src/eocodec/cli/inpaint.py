@@ -40,6 +40,9 @@ SCL, BRIGHT = "scl", "bright"
 )
 @click.option("--grow", type=click.IntRange(0, 100), default=0, help="Widen the clouds by so many pixels.")
 @click.option("--time", "timestep", help="Fill one date alone: its date, or its position from 0.")
+@click.option(
+    "--model", help="Published TEC-TT whose prior predicts what lies under clouds, as published/tec-tt@20."
+)
 @click.option("--bands", type=BandListType(), help="Band names, as in `encode`.")
 @click.option("--nodata", type=NumberType(), help="Value of invalid pixels, if the files do not say it.")
 @click.option("--variable", help="Variable of a cube with several.")
@@ -59,6 +62,7 @@ def inpaint(
     classes: tuple[str, ...] | None,
     grow: int,
     timestep: str | None,
+    model: str | None,
     bands: tuple[str, ...] | None,
     nodata: float | int | None,
     variable: str | None,
@@ -82,6 +86,7 @@ def inpaint(
             clouds,
             output,
             time=timestep,
+            model=model,
             compression=compression,
             force=run.force,
             progress=progress,

@@ -24,6 +24,7 @@ COMMANDS = {
     "decode": ("eocodec.cli.convert", "decode", "Decode a .tec or .zarr to a GeoTIFF, band files or Zarr."),
     "info": ("eocodec.cli.examine", "info", "Show what an encoded file holds."),
     "validate": ("eocodec.cli.examine", "validate", "Check structure and checksums of an encoded file."),
+    "truncate": ("eocodec.cli.truncate", "truncate", "Cut a file of the model flextec to fewer tokens."),
     "inpaint": ("eocodec.cli.inpaint", "inpaint", "Fill clouds from the other dates of a series."),
     "compare": ("eocodec.cli.compare", "compare", "Measure how two scenes differ."),
     "models": ("eocodec.cli.models", "models", "List models, get published ones, import checkpoints."),

@@ -11,6 +11,7 @@ from eocodec.codestream.header import (
 )
 from eocodec.codestream.info import info
 from eocodec.codestream.limits import DEFAULT_LIMITS, Limits
+from eocodec.codestream.parts_section import Part, parts_of, read_parts, write_parts
 from eocodec.codestream.reader import Codestream, check_symbols, check_symbols_crc, read, read_header
 from eocodec.codestream.sections import SUPPORTED, Section, SectionType
 from eocodec.codestream.validate import Report, validate
@@ -27,6 +28,7 @@ __all__ = [
     "Header",
     "Layout",
     "Limits",
+    "Part",
     "Report",
     "Section",
     "SectionType",
@@ -34,8 +36,11 @@ __all__ = [
     "check_symbols_crc",
     "info",
     "parse_layout",
+    "parts_of",
     "read",
     "read_header",
+    "read_parts",
     "validate",
     "write",
+    "write_parts",
 ]

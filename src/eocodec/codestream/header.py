@@ -19,7 +19,7 @@ from eocodec.coding.varint import read_varint, write_varint
 from eocodec.errors import BadMagic, ChecksumMismatch, MalformedHeader, Truncated, UnsupportedVersion
 
 MAGIC = b"\x8fTEC\r\n\x1a\n"  # as in PNG: a byte that is not ASCII, both line endings, end-of-file of old DOS
-VERSION = 0
+VERSION = 1
 FINGERPRINT_BYTES = 8
 QUALITY_STEPS = 100  # per unit of quality
 MAX_QUALITY = 100 * QUALITY_STEPS
@@ -294,7 +294,9 @@ def _parse_start(data: bytes, limits: Limits) -> tuple[int, int]:
     if len(data) <= len(MAGIC):
         raise Truncated(f"found {len(data)} bytes, expected a whole header (R4)")
     if data[len(MAGIC)] != VERSION:
-        raise UnsupportedVersion(f"version: found {data[len(MAGIC)]}, this reader knows {VERSION} (R2)")
+        found = data[len(MAGIC)]
+        hint = "experimental: encode the original anew" if found < VERSION else "update eocodec"
+        raise UnsupportedVersion(f"version: found {found}, this reader knows {VERSION} (R2); {hint}")
     length, offset = read_varint(data, len(MAGIC) + 1, MalformedHeader)
     limits.check_header_length(length)
     if length < offset + CRC_BYTES:

@@ -1,12 +1,13 @@
-"""What a codestream says about itself, as plain values for JSON. Needs the header only, and no model."""
+"""What a codestream says about itself, as plain values for JSON. Needs no model."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from eocodec.codestream.header import VERSION, parse_layout
+from eocodec.codestream.header import VERSION, Layout, parse_layout
 from eocodec.codestream.limits import DEFAULT_LIMITS, Limits
+from eocodec.codestream.parts_section import parts_in
 from eocodec.codestream.sections import section_name
 
 
@@ -20,18 +21,18 @@ def info(data: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
     Returns
     -------
     description : str, int, float, None, list and dict only; `bpppc` counts all bytes of the codestream. A
-        nodata value that JSON cannot hold is a string ('nan', 'inf', '-inf')
+        nodata value that JSON cannot hold is a string ('nan', 'inf', '-inf'). `parts` are the bytes of each
+        part, None where the tile is not coded in parts or `data` end before its last byte
 
     Raises
     ------
-    CodestreamError : the header is not sound
+    CodestreamError : the header is not sound, or the parts do not fit it
     """
     layout = parse_layout(data, limits)
     header = layout.header
     timesteps, bands, rows, cols = header.shape
     return {
         "version": VERSION,
-        "experimental": VERSION == 0,
         "fingerprint": header.fingerprint.hex(),
         "shape": {"timesteps": timesteps, "bands": bands, "rows": rows, "cols": cols},
         "axes": header.axes,
@@ -54,7 +55,14 @@ def info(data: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
             }
             for entry in layout.entries
         ],
+        "parts": _parts(data, layout, limits),
     }
+
+
+def _parts(data: bytes, layout: Layout, limits: Limits) -> list[int] | None:
+    if len(data) < layout.total_bytes:
+        return None
+    return [len(part.pack()) for part in parts_in(data, layout, limits)] or None
 
 
 def _plain(value: int | float | None) -> int | float | str | None:

@@ -23,6 +23,7 @@ class Limits:
     max_pixels: int = 1 << 26  # rows * cols: 8192 x 8192
     max_values: int = 1 << 29  # timesteps * bands * rows * cols
     max_symbols: int = 1 << 29  # to decode in one tile
+    max_parts: int = 1 << 14  # of PARTS
 
     def check_shape(self, shape: tuple[int, int, int, int]) -> None:
         """Raise `LimitExceeded` if a tile [T, C, H, W] is too large (R12)."""

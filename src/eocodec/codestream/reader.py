@@ -80,8 +80,8 @@ def check_symbols(header: Header, symbols: IntArray) -> None:
     check_symbols_crc(header, symbols_crc(symbols))
 
 
-def check_symbols_crc(header: Header, found: int) -> None:
-    """Raise `ChecksumMismatch` unless the CRC `found` of decoded symbols is the header's (R30)."""
+def check_symbols_crc(header: Header, found: int, rule: str = "R30") -> None:
+    """Raise `ChecksumMismatch` unless the CRC `found` of decoded symbols, or of parts, is the header's."""
     if found != header.symbols_crc:
         expected = f"{header.symbols_crc:08x}"
-        raise ChecksumMismatch(f"symbols_crc: found {found:08x}, expected {expected} (R30)")
+        raise ChecksumMismatch(f"symbols_crc: found {found:08x}, expected {expected} ({rule})")

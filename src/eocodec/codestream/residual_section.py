@@ -8,7 +8,7 @@ from eocodec.coding.crc import CRC_BYTES
 from eocodec.coding.varint import read_varint, write_varint
 from eocodec.errors import MalformedSection, Truncated
 
-_FLAG_BASE = 0x01
+_FLAG_BASE, _FLAG_REPEATS = 0x01, 0x02
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class ResidualFrame:
     pixels_crc : CRC32C of the reconstructed values, [T, C, H, W] int32
     edges : values of that image which are too near the edge of a cell, as in EDGES
     stream, escapes : range coder stream and its escapes
+    repeats : which pixels repeat their neighbours, see `residual.repeats`; empty: nothing is known of that
     """
 
     has_base: bool
@@ -26,13 +27,15 @@ class ResidualFrame:
     edges: bytes
     stream: bytes
     escapes: bytes
+    repeats: bytes = b""
 
 
 def pack_residual(frame: ResidualFrame) -> bytes:
     """Content of the section."""
-    head = bytes([_FLAG_BASE if frame.has_base else 0]) + frame.pixels_crc.to_bytes(CRC_BYTES, "little")
-    lengths = write_varint(len(frame.edges)) + write_varint(len(frame.stream))
-    return head + lengths + frame.edges + frame.stream + frame.escapes
+    flags = _FLAG_BASE * frame.has_base | _FLAG_REPEATS * bool(frame.repeats)
+    head = bytes([flags]) + frame.pixels_crc.to_bytes(CRC_BYTES, "little")
+    parts = [frame.edges, frame.stream, *([frame.repeats] if frame.repeats else [])]
+    return b"".join([head, *(write_varint(len(part)) for part in parts), *parts, frame.escapes])
 
 
 def unpack_residual(data: bytes) -> ResidualFrame:
@@ -40,19 +43,25 @@ def unpack_residual(data: bytes) -> ResidualFrame:
 
     Raises
     ------
-    Truncated : the section ends within its fields, its edges or its stream
-    MalformedSection : reserved flags, or edges without a base layer
+    Truncated : the section ends within its fields, its edges, its stream or its repeats
+    MalformedSection : reserved flags, edges without a base layer, or repeats of no bytes
     """
     if len(data) <= 1 + CRC_BYTES:
         raise Truncated(f"RESIDUAL: found {len(data)} bytes, which end within its fields (R50)")
     flags, crc = data[0], int.from_bytes(data[1 : 1 + CRC_BYTES], "little")
-    edges, start = read_varint(data, 1 + CRC_BYTES)
-    stream, start = read_varint(data, start)
-    if start + edges + stream > len(data):
-        found = len(data) - start
-        raise Truncated(f"RESIDUAL: {edges} and {stream} bytes stated, {found} are there (R50)")
-    if flags & ~_FLAG_BASE or (edges and not flags):
-        raise MalformedSection(f"RESIDUAL: flags {flags:#04x}, with {edges} bytes of edges (R51)")
-    middle = start + edges
-    parts = data[start:middle], data[middle : middle + stream], data[middle + stream :]
-    return ResidualFrame(bool(flags), crc, *parts)
+    if flags & ~(_FLAG_BASE | _FLAG_REPEATS):
+        raise MalformedSection(f"RESIDUAL: flags {flags:#04x} (R51)")
+    lengths, start = [], 1 + CRC_BYTES
+    for _ in range(3 if flags & _FLAG_REPEATS else 2):
+        length, start = read_varint(data, start)
+        lengths.append(length)
+    if start + sum(lengths) > len(data):
+        raise Truncated(f"RESIDUAL: {sum(lengths)} bytes stated, {len(data) - start} are there (R50)")
+    if (lengths[0] and not flags & _FLAG_BASE) or not all(lengths[2:]):
+        raise MalformedSection(f"RESIDUAL: flags {flags:#04x}, with {lengths[0]} bytes of edges (R51)")
+    parts = []
+    for length in lengths:
+        parts.append(data[start : start + length])
+        start += length
+    edges, stream, *repeats = parts
+    return ResidualFrame(bool(flags & _FLAG_BASE), crc, edges, stream, data[start:], *repeats)

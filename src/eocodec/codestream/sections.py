@@ -17,14 +17,14 @@ _ID_BITS = 0x7F
 
 
 class SectionType(IntEnum):
-    """Types of version 0. Only those in `SUPPORTED` have a meaning yet, the others are reserved."""
+    """Types of version 1. Only those in `SUPPORTED` have a meaning yet, the others are reserved."""
 
     MASK = 0x81
     REFERENCES = 0x82
     TABLES = 0x83
     HYPER = 0x84
     EDGES = 0x85
-    TOKENS = 0x86
+    PARTS = 0x86
     SYMBOLS = 0x88
     ESCAPES = 0x89
     RESIDUAL = 0x8A
@@ -37,6 +37,7 @@ SUPPORTED = frozenset(
     {
         SectionType.MASK,
         SectionType.EDGES,
+        SectionType.PARTS,
         SectionType.SYMBOLS,
         SectionType.ESCAPES,
         SectionType.RESIDUAL,
@@ -46,6 +47,7 @@ SUPPORTED = frozenset(
     }
 )
 _NEEDS_SYMBOLS = frozenset({SectionType.ESCAPES})
+_IN_PARTS = frozenset({SectionType.EDGES, SectionType.SYMBOLS, SectionType.ESCAPES})
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def section_name(kind: int) -> str:
 
 
 def check_order(kinds: Sequence[int]) -> None:
-    """Raise `MalformedSection` on a repeated id (R13), a wrong order (R14) or a missing SYMBOLS (R17)."""
+    """Raise `MalformedSection` on a repeated id (R13), a wrong order (R14), a missing SYMBOLS (R17) or what
+    PARTS holds beside it (R67).
+    """
     ids = [kind & _ID_BITS for kind in kinds]
     if len(set(ids)) != len(ids):
         twice = next(kind for kind in kinds if ids.count(kind & _ID_BITS) > 1)
@@ -88,6 +92,9 @@ def check_order(kinds: Sequence[int]) -> None:
     alone = [kind for kind in kinds if kind in _NEEDS_SYMBOLS]
     if alone and SectionType.SYMBOLS not in kinds:
         raise MalformedSection(f"section {section_name(alone[0])}: stands without symbols (R17)")
+    beside = [kind for kind in kinds if kind in _IN_PARTS]
+    if beside and SectionType.PARTS in kinds:
+        raise MalformedSection(f"section {section_name(beside[0])}: stands beside parts (R67)")
 
 
 def check_context(kinds: Sequence[int], *, nodata: bool, holds_saturated: bool) -> None:

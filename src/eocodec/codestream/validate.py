@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from eocodec.codestream.header import Layout, parse_layout
 from eocodec.codestream.limits import DEFAULT_LIMITS, Limits
+from eocodec.codestream.parts_section import parts_in
 from eocodec.codestream.reader import check_length, check_payload
 from eocodec.codestream.sections import SUPPORTED, SectionType, check_known, section_name
 from eocodec.errors import CodestreamError
@@ -39,6 +40,7 @@ def validate(
         lambda: check_known([entry.type for entry in layout.entries], supported),
         lambda: check_length(data, layout),
         lambda: check_payload(data, layout),
+        lambda: _check_parts(data, layout, limits),
     )
     errors = []
     for check in checks:
@@ -47,6 +49,11 @@ def validate(
         except CodestreamError as error:
             errors.append(_line(error))
     return Report(not errors, tuple(errors), _warnings(layout, supported))
+
+
+def _check_parts(data: bytes, layout: Layout, limits: Limits) -> None:
+    if len(data) >= layout.total_bytes:  # else it is said already
+        parts_in(data, layout, limits)
 
 
 def _warnings(layout: Layout, supported: Collection[int]) -> tuple[str, ...]:

@@ -115,9 +115,8 @@ class SymbolEncoder:
         index = tables.checked_index(table_index)
         if index.size != values.size:
             raise InputError(f"table_index: found {index.size} values, expected {values.size}")
-        order = _stable_order(index, tables.count)
-        runs = _Runs(index[order], tables)
-        bins = self._to_bins(values[order], runs.low, runs.escape)
+        order, runs = _stable_order(index, tables.count), _Runs(index, tables)
+        bins = self._to_bins(values[order], tables, runs.low, runs.escape)
         for table, begin, end in runs:
             self._coder.encode(bins[begin:end], _model(tables, table))
 
@@ -129,8 +128,8 @@ class SymbolEncoder:
             raise InputError(f"table_index: found {index.size} values, expected one of {values.shape[:1]}")
         values = values.reshape(index.size, -1) if values.size else values.reshape(index.size, 0)
         order = _stable_order(index, tables.count)
-        for table, begin, end in _Runs(index[order], tables):
-            bins = self._to_bins(values[order[begin:end]].reshape(-1), *_bounds(tables, [table]))
+        for table, begin, end in _Runs(index, tables):
+            bins = self._to_bins(values[order[begin:end]].reshape(-1), tables, *_bounds(tables, [table]))
             if bins.size:
                 self._coder.encode(bins, _model(tables, table))
 
@@ -139,13 +138,16 @@ class SymbolEncoder:
         codes = np.concatenate(self._escapes) if self._escapes else np.zeros(0, dtype=np.uint64)
         return _seal(self._coder), encode_varints(codes)
 
-    def _to_bins(self, values: SymbolArray, low: SymbolArray, escape: SymbolArray) -> SymbolArray:
+    def _to_bins(
+        self, values: SymbolArray, tables: CdfTables, low: SymbolArray, escape: SymbolArray
+    ) -> SymbolArray:
         """Bins of symbols in coding order; distances of those that are outside are kept for ESCAPES.
 
         low, escape : [n], or [1] where all symbols have the same table; see `_bounds`
         """
-        bins = np.subtract(values, low, dtype=np.int32 if _small(values, low) else np.int64)
-        outside = np.flatnonzero((bins < 0) | (bins >= escape))
+        bins = np.subtract(values, low, dtype=np.int32 if _small(values, tables.first) else np.int64)
+        unsigned = np.dtype(f"u{bins.itemsize}")  # in which a bin below 0 is beyond all tables
+        outside = np.flatnonzero(bins.view(unsigned) >= escape.astype(unsigned))
         if outside.size:
             lost, last = bins[outside].astype(np.int64), np.broadcast_to(escape, bins.shape)[outside] - 1
             distance = lost - np.clip(lost, 0, last)  # never 0, so that the code can leave 0 out
@@ -169,8 +171,7 @@ class SymbolDecoder:
     def decode(self, table_index: IntArray, tables: CdfTables) -> SymbolArray:
         """Next group, [n] int32; arguments and errors of `decode_symbols`."""
         index = tables.checked_index(table_index)
-        order = _stable_order(index, tables.count)
-        runs = _Runs(index[order], tables)
+        order, runs = _stable_order(index, tables.count), _Runs(index, tables)
         bins = np.empty(index.size, dtype=np.int32)
         for table, begin, end in runs:
             bins[begin:end] = self._decode_run(end - begin, table, tables)
@@ -183,7 +184,7 @@ class SymbolDecoder:
         index = tables.checked_index(table_index)
         order = _stable_order(index, tables.count)
         symbols = np.empty((index.size, n), dtype=np.int32)
-        for table, begin, end in _Runs(index[order], tables):
+        for table, begin, end in _Runs(index, tables):
             rows = order[begin:end]
             bins = self._decode_run(rows.size * n, table, tables)
             symbols[rows] = self._to_symbols(bins, *_bounds(tables, [table])).reshape(rows.size, n)
@@ -239,22 +240,24 @@ def _as_symbols(symbols: IntArray) -> SymbolArray:
     return values.astype(np.int32, copy=False)
 
 
-def _stable_order(index: NDArray[np.int64], count: int) -> NDArray[np.intp]:
+def _stable_order(index: IntArray, count: int) -> NDArray[np.intp]:
     """Coding order (R24): by table, then by position."""
-    narrow = index.astype(np.uint16) if count <= 1 << 16 else index  # radix sort up to 16 bits
+    narrow = index.astype(np.uint16, copy=False) if count <= 1 << 16 else index  # radix sort up to 16 bits
     return np.argsort(narrow, kind="stable")
 
 
 class _Runs:
-    """Runs of equal values in a sorted array of tables: iterates over (table, begin, end).
+    """Runs of equal tables in coding order: iterates over (table, begin, end).
 
-    low, escape : [n], int32, first symbol and escape bin of each value's table
+    index : [n], table of each value, in any order
+    low, escape : [n], int32, first symbol and escape bin of each value's table, in coding order
     """
 
-    def __init__(self, ordered: NDArray[np.int64], tables: CdfTables) -> None:
-        begin = np.flatnonzero(np.diff(ordered, prepend=-1))
-        self._table, self._edges = ordered[begin], np.append(begin, ordered.size)
-        length = np.diff(self._edges)
+    def __init__(self, index: IntArray, tables: CdfTables) -> None:
+        length = np.bincount(index, minlength=1)
+        self._table = np.flatnonzero(length)
+        length = length[self._table]
+        self._edges = np.concatenate([[0], np.cumsum(length)])
         self.low, self.escape = (np.repeat(b, length) for b in _bounds(tables, self._table))
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:

@@ -71,15 +71,15 @@ class CdfTables:
         """[bins + 1], uint32: cumulative frequencies of table `index`."""
         return self.cdf[int(self.start[index]) : int(self.start[index + 1])]
 
-    def checked_index(self, table_index: IntArray) -> NDArray[np.int64]:
-        """`table_index` as flat int64; raises `TableError` where it names no table."""
+    def checked_index(self, table_index: IntArray) -> IntArray:
+        """`table_index`, flat; raises `TableError` where it names no table."""
         index = np.asarray(table_index).reshape(-1)
         if index.size and index.dtype.kind not in "iu":
             raise TableError(f"table_index: found dtype {index.dtype}, expected integers")
         if index.size and (int(index.min()) < 0 or int(index.max()) >= self.count):
             found = f"{int(index.min())} .. {int(index.max())}"
             raise TableError(f"table_index: found {found}, expected 0 .. {self.count - 1} (R23)")
-        return index.astype(np.int64, copy=False)
+        return index.astype(np.int64, copy=False) if index.dtype.itemsize > 4 else index
 
 
 def from_pmfs(pmfs: Sequence[FloatArray], first: ArrayLike) -> CdfTables:

@@ -12,7 +12,7 @@ the network's first layer once a tile; the others are computed once for all unit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from torch.nn import functional
 from eocodec.entropy.context_features import CHANGING, FEATURES, Step, Sums
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
 from eocodec.entropy.family import SCALES, SHAPES
+from eocodec.entropy.layers import PARENT_FEATURES, ParentSums
 from eocodec.entropy.partition import Partition
 from eocodec.entropy.past import PAST_FEATURES, PastSums, PastValues
 from eocodec.entropy.spectrum import ORIENTATIONS
@@ -45,11 +46,12 @@ SCALE_UNIT, SHAPE_UNIT = 3.0, 5.0  # what an output of 1 means, in indices of th
 _OUTPUT_UNITS = np.array([SCALE_UNIT, SHAPE_UNIT])[:, None, None]
 MIN_GAIN, MAX_GAIN = 0.0, 1.25  # of a prediction; an output of 0 means 1
 _SLOPE = 0.1  # of the leaky ReLU
-_COLUMNS = 1024  # units that go through the network at a time: they stay in a cache
+_COLUMNS = 1024  # that go through the network at a time, unless a unit has more: they stay in a cache
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 Symbols = NDArray[np.int32]
+Rows = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class Request:
 
     size, half : which they are of
     component, place : [K], of each coefficient: its component and sorted place
-    rows : [K, n], table of each coefficient, unit by unit
+    rows : [K, n], uint16, table of each coefficient, unit by unit
     counts : [V], coefficients of each unit
     known, changing : [FEATURES, V] and [features, V, n], what `features` is made of
     expected : [K, n], or None without a prediction
@@ -79,7 +81,7 @@ class Request:
     half: int
     component: Index
     place: Index
-    rows: Index
+    rows: Rows
     counts: Index
     known: Float
     changing: Float
@@ -160,6 +162,7 @@ class ContextModel:
     scale : [BANDS, C], the tile's spectrum, -1 where dead
     quality : 0 to 1
     past : what earlier timesteps say, for a network that sees it and has a gain
+    parents : symbols of the layer before, by size of block, for a network that sees them (entropy/layers.py)
     """
 
     def __init__(
@@ -169,6 +172,7 @@ class ContextModel:
         scale: Index,
         quality: float,
         past: PastValues | None = None,
+        parents: Mapping[int, Symbols] | None = None,
     ) -> None:
         self._net, self._blocks, self._pairs = net, Blocks(partition), Pairs.of(scale >= 0)
         self._units = Units.of(self._blocks, self._pairs)
@@ -179,15 +183,18 @@ class ContextModel:
             past,
             None if past is None else PastSums(self._blocks, self._pairs, past),
         )
-        seen = np.arange(FEATURES, FEATURES + PAST_FEATURES if past is not None else FEATURES)
+        self._parent_sums = None if parents is None else ParentSums(self._blocks, parents)
+        count = (past is not None) * PAST_FEATURES + (parents is not None) * PARENT_FEATURES
+        seen = np.arange(FEATURES, FEATURES + count)
         self._weights = [torch.from_numpy(net.weights[0][:, np.concatenate([own, seen])]) for own in CHANGING]
         stated = scale[self._pairs.band, self._pairs.component]
         self._scale = stated[self._units.pair].astype(np.float64)
 
-    def run(self, source: Source, edges: EdgeWriter | EdgeReader) -> None:
-        """Code everything, in order."""
+    def run(self, source: Source, edges: EdgeWriter | EdgeReader, steps: range | None = None) -> None:
+        """Code everything, in order, or the next steps."""
         starts = self._pairs.start.tolist()
-        for number, pairs in enumerate(map(slice, starts[:-1], starts[1:])):
+        for number in steps if steps is not None else range(len(starts) - 1):
+            pairs = slice(starts[number], starts[number + 1])
             self._sums.start(number)
             if pairs.start == pairs.stop:
                 continue
@@ -207,17 +214,17 @@ class ContextModel:
         Returns
         -------
         sums : [P, ORIENTATIONS, N], of |symbols|
-        agreed : [2, P, N], of decoded values times predicted ones, and of predicted ones squared
+        agreed : [2, P, N], of decoded values times predicted ones, and of predicted ones squared; or nothing
         """
         sums = np.zeros(step.oriented.shape[1:])
-        agreed = np.zeros((2, *sums.shape))
+        agreed = np.zeros((2 if self._past is not None else 0, *sums.shape))
         parts = self._parts(number, half)
         if not parts:
             return sums, agreed.sum(2)
         units = slice(parts[0].units.start, parts[-1].units.stop)
-        unit, *places = self._columns(step, units)
+        places = self._columns(step, units)
         changing = self._changing(step, half, places)
-        rows, gain = self._rows(unit, changing, parts, half, edges)
+        rows, gain = self._rows(changing, parts, half, edges)
         requests = [self._request(part, half, rows, gain, changing) for part in parts]
         for part, request, symbols in zip(parts, requests, source.symbols(requests), strict=True):
             row, at = self._units.row[part.units], places[0][part.columns]
@@ -235,6 +242,8 @@ class ContextModel:
         seen = [oriented, plain]
         if self._past_sums is not None:
             seen += self._past_sums.seen(step, half)
+        if self._parent_sums is not None:
+            seen += self._parent_sums.seen(step, half)
         out = np.empty((sum(map(len, seen)), len(places[0])))
         begin = 0
         for number, values in enumerate(seen):
@@ -256,8 +265,8 @@ class ContextModel:
             column = end
         return parts
 
-    def _columns(self, step: Step, units: slice) -> tuple[Index, Index, Index]:
-        """Units of columns, and where these stand among a step's features: oriented, plain."""
+    def _columns(self, step: Step, units: slice) -> tuple[Index, Index]:
+        """Where the columns of units stand among a step's features: oriented, plain."""
         length = self._units.blocks[units]
         shift = self._units.first_block[units] - np.cumsum(length) + length
         pair, count = self._units.pair[units] - step.pairs.start, self._blocks.count
@@ -266,25 +275,35 @@ class ContextModel:
         oriented += column
         plain = np.repeat(pair * count + shift, length)
         plain += column
-        return np.repeat(np.arange(units.start, units.stop), length), oriented, plain
+        return oriented, plain
+
+    def _outputs(self, changing: Float, part: _Part, half: int, out: Float) -> None:
+        """Write what the network says of a part's columns into those of `out`."""
+        blocks = (part.columns.stop - part.columns.start) // (part.units.stop - part.units.start)
+        together, weights = max(1, _COLUMNS // blocks), self._weights[half]
+        begin = part.columns.start
+        for first in range(part.units.start, part.units.stop, together):
+            units = slice(first, min(first + together, part.units.stop))
+            columns = slice(begin, begin + (units.stop - first) * blocks)
+            hidden = np.repeat(self._hidden[:, units], blocks, axis=1)
+            torch.from_numpy(hidden).addmm_(weights, torch.from_numpy(changing[:, columns]))
+            out[:, columns] = self._net.after_first(hidden)
+            begin = columns.stop
 
     def _rows(
-        self, unit: Index, changing: Float, parts: Sequence[_Part], half: int, edges: EdgeWriter | EdgeReader
-    ) -> tuple[Index, Float]:
-        """Table of every column of a pass, and gain of its prediction; unit: of each column."""
+        self, changing: Float, parts: Sequence[_Part], half: int, edges: EdgeWriter | EdgeReader
+    ) -> tuple[Rows, Float]:
+        """Table of every column of a pass, and gain of its prediction."""
         out = np.empty((len(self._net.biases[2]), changing.shape[1]))
-        for begin in range(0, changing.shape[1], _COLUMNS):
-            columns = slice(begin, begin + _COLUMNS)
-            hidden = np.take(self._hidden, unit[columns], axis=1)
-            torch.from_numpy(hidden).addmm_(self._weights[half], torch.from_numpy(changing[:, columns]))
-            out[:, columns] = self._net.after_first(hidden)
+        for part in parts:
+            self._outputs(changing, part, half, out)
         values = np.empty(2 * out.shape[1])
         for part in parts:
             scale = self._scale[part.units, None]
             cells = part.of_values(values).reshape(2, len(scale), -1)
             np.multiply(out[:2, part.columns].reshape(cells.shape), _OUTPUT_UNITS, out=cells)
             cells[0] += scale
-        found, rows = edges.resolve(values), np.empty(out.shape[1], np.int64)
+        found, rows = edges.resolve(values), np.empty(out.shape[1], np.uint16)
         np.maximum(found, 0, out=found)
         for part in parts:
             scale_index, shape = part.of_values(found).reshape(2, -1)
@@ -293,7 +312,7 @@ class ContextModel:
             )
         return rows, np.clip(1 + out[2:], MIN_GAIN, MAX_GAIN)
 
-    def _request(self, part: _Part, half: int, rows: Index, gain: Float, changing: Float) -> Request:
+    def _request(self, part: _Part, half: int, rows: Rows, gain: Float, changing: Float) -> Request:
         units, count = part.units, self._units.count[part.units]
         coefficients = slice(int(self._units.row[units.start]), int(self._units.row[units.stop]))
         size = self._blocks.layouts[part.size].size

@@ -35,7 +35,7 @@ def index_of(mean_abs: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray((np.log2(mean_abs) - LOG2_SMALLEST) * SCALES_PER_OCTAVE)
 
 
-def _upper_tail(x: NDArray[np.float64], shape: float, mean_abs: float) -> NDArray[np.float64]:
+def upper_tail(x: NDArray[np.float64], shape: float, mean_abs: float) -> NDArray[np.float64]:
     """P(X > x), x >= 0, of a generalised Gaussian with E|X| = mean_abs, by numerical integration."""
     alpha = mean_abs * math.gamma(1 / shape) / math.gamma(2 / shape)
     # t = (x / alpha)^shape is Gamma(1 / shape) distributed: integrate its density over s = t^(1/4): smooth
@@ -48,10 +48,10 @@ def _upper_tail(x: NDArray[np.float64], shape: float, mean_abs: float) -> NDArra
     return np.asarray(0.5 * np.interp(at, s, upper))
 
 
-def _pmf(shape: float, mean_abs: float) -> tuple[NDArray[np.float64], int]:
+def _pmf(shape: float, mean_abs: float, dead_zone: float) -> tuple[NDArray[np.float64], int]:
     """Masses of symbols -K .. K and the escape; K."""
-    edges = np.arange(MAX_HALF_WIDTH + 1, dtype=np.float64) + (0.5 + DEAD_ZONE)
-    upper = _upper_tail(edges, shape, mean_abs)  # P(symbol > k), k = 0, 1, ...
+    edges = np.arange(MAX_HALF_WIDTH + 1, dtype=np.float64) + (0.5 + dead_zone)
+    upper = upper_tail(edges, shape, mean_abs)  # P(symbol > k), k = 0, 1, ...
     beyond = np.flatnonzero(upper < TAIL)
     half = max(int(beyond[0]) if beyond.size else MAX_HALF_WIDTH, 1)
     positive = upper[:half] - upper[1 : half + 1]
@@ -59,12 +59,12 @@ def _pmf(shape: float, mean_abs: float) -> tuple[NDArray[np.float64], int]:
     return np.concatenate([positive[::-1], [zero], positive, [max(2 * upper[half], TAIL)]]), half
 
 
-def build_family() -> CdfTables:
-    """All tables; index = shape * SCALES + scale."""
+def build_family(dead_zone: float = DEAD_ZONE) -> CdfTables:
+    """All tables; index = shape * SCALES + scale; dead_zone: how far the cell of zero reaches beyond 1/2."""
     pmfs, first = [], []
     for shape in SHAPES:
         for scale in range(SCALES):
-            pmf, half = _pmf(shape, float(scale_of(scale)))
+            pmf, half = _pmf(shape, float(scale_of(scale)), dead_zone)
             pmfs.append(pmf)
             first.append(-half)
     return from_pmfs(pmfs, np.array(first))

@@ -30,6 +30,12 @@ def step_at(log2_step: NDArray[np.float64], quality_steps: int) -> NDArray[np.fl
     return np.asarray(np.exp2((1 - part) * log2_step[low] + part * log2_step[min(low + 1, top)]))
 
 
+def quality_of_step(log2_step: NDArray[np.float64], step: float) -> float:
+    """Inverse of `step_at` for steps that fall from level to level, in quality steps, within their range."""
+    position = np.interp(-np.log2(step), -log2_step, np.arange(len(log2_step)))
+    return float(position) * MAX_QUALITY / (len(log2_step) - 1)
+
+
 def lmbda_at(lowest: float, highest: float, quality_steps: int) -> float:
     """Lambda between those of qualities 0 and 100, by equal ratios."""
     return float(lowest * (highest / lowest) ** (quality_steps / MAX_QUALITY))

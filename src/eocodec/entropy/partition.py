@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from eocodec.entropy.family import ROUND
 from eocodec.entropy.spectrum import BANDS, CELL, ORIENTATIONS, SIZES, Layout, layout, merge_matrix
@@ -20,6 +22,7 @@ from eocodec.entropy.spectrum import BANDS, CELL, ORIENTATIONS, SIZES, Layout, l
 ROUNDS = 3  # of choosing blocks and measuring their spectra
 _FLAG_BITS = 1.0  # that one more decision costs, about
 _SMOOTH = 0.02  # symbols added to every mean
+_IN_CACHE = 1 << 16  # values that are worked on at a time
 
 Float = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -103,6 +106,64 @@ def to_blocks(u: NDArray[Any], size: int, corners: Index) -> NDArray[Any]:
     return np.asarray(by_place.transpose(1, 0, 2))
 
 
+def every_block(u: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
+    """Coefficients of all blocks that fit, by size, as `to_blocks` gives them; u [16, 16, C, rows, cols]."""
+    bands, (rows, cols) = u.shape[2], u.shape[3:]
+    counts = {size: (rows // (size // CELL)) * (cols // (size // CELL)) for size in SIZES}
+    out = {size: np.empty((size * size, bands, count), u.dtype) for size, count in counts.items()}
+    for band in range(bands):  # one fits a cache
+        parts = torch.from_numpy(np.ascontiguousarray(u[:, :, band]))
+        for size, by_place in out.items():
+            if size > CELL:
+                parts = _doubled(_doubled(parts, 0), 1)
+            by_place[:, band] = parts.numpy().reshape(size * size, -1)[_merged_places(size)]
+    return {size: by_place.transpose(1, 0, 2) for size, by_place in out.items()}
+
+
+def _doubled(parts: Tensor, axis: int) -> Tensor:
+    """Neighbours along an axis merged: coefficients [N, M, rows, cols] -> [2 N, M, rows / 2, cols], axis 0.
+
+    With the odd coefficients' sign turned, the second half is mirrored. So the sum of both halves has the
+    even coefficients of the whole, and their difference, which is odd about the middle, the odd ones.
+    """
+    size, count = parts.shape[axis], parts.shape[2 + axis] // 2
+    pairs = parts.narrow(2 + axis, 0, 2 * count).unflatten(2 + axis, (count, 2))
+    first, second = pairs.unbind(3 + axis)
+    sign, odd = _merging(2 * size)
+    second = second * sign.view([-1 if k == axis else 1 for k in range(4)])
+    shape = list(first.shape)
+    shape[axis] *= 2
+    out = torch.empty(shape)
+    torch.add(first, second, out=out.narrow(axis, 0, size)).mul_(0.5**0.5)
+    torch.matmul(odd, (first - second).flatten(1 + axis), out=out.narrow(axis, size, size).flatten(1 + axis))
+    return out
+
+
+@cache
+def _merged_frequencies(size: int) -> Index:
+    """Frequencies [N] in the order in which merging leaves them: even ones as in half the size, then odd."""
+    if size == CELL:
+        return np.arange(CELL)
+    return np.concatenate([2 * _merged_frequencies(size // 2), np.arange(1, size, 2)])
+
+
+@cache
+def _merged_places(size: int) -> Index:
+    """[N * N]: where each sorted place of a block stands after merging."""
+    at = np.argsort(_merged_frequencies(size))
+    u, v = np.divmod(layout(size).order, size)
+    return np.asarray(at[u] * size + at[v])
+
+
+@cache
+def _merging(size: int) -> tuple[Tensor, Tensor]:
+    """What merges two halves: signs of the second's coefficients, [N / 2]; difference -> odd ones, square."""
+    order = _merged_frequencies(size // 2)
+    whole = merge_matrix(size)[1::2, : size // 2] @ merge_matrix(size // 2).T
+    sign = np.where(order % 2, -1, 1).astype(np.float32)
+    return torch.from_numpy(sign), torch.from_numpy(np.ascontiguousarray(whole[:, order], np.float32))
+
+
 def from_blocks(values: NDArray[Any], size: int, corners: Index, u: NDArray[Any]) -> None:
     """Inverse of `to_blocks`: values [C, N * N, n] into their places in u [16, 16, C, rows, cols]."""
     shape, n, bands = layout(size), len(corners), u.shape[2]
@@ -139,18 +200,24 @@ def turn_blocks(values: NDArray[Any], bases: NDArray[Any], size: int, *, back: b
     return np.asarray(turned.transpose(1, 0, 2))
 
 
-def live_rows(values: Float) -> tuple[Index, Index, Float]:
+def live_rows(values: Float) -> tuple[Index, Index, Float, Float]:
     """Component and place of rows that are not all zero once rounded, [L], and their magnitudes, [L, n].
 
-    values : [C, N * N, n], in steps
+    values : [C, N * N, n], in steps; the fourth result is what all other rows have in squares, [n]
     """
-    by_place = values.transpose(1, 0, 2)
-    if not values.shape[2]:
-        peak = np.zeros(by_place.shape[:2], values.dtype)
-    else:
-        peak = np.maximum(by_place.max(2), -by_place.min(2))
-    place, component = np.nonzero(peak + ROUND >= 1)
-    return component, place, np.abs(by_place[place, component])
+    components, places, n = values.shape
+    rows = values.transpose(1, 0, 2).reshape(places * components, n)
+    live, rest = np.zeros(len(rows), bool), np.zeros(n, np.float32)
+    together = max(1, _IN_CACHE // max(n, 1))
+    for begin in range(0, len(rows) if n else 0, together):
+        part = rows[begin : begin + together]
+        is_live = np.maximum(part.max(1), -part.min(1)) + ROUND >= 1
+        live[begin : begin + together] = is_live
+        squares = torch.from_numpy(part).square()
+        rest += torch.mv(squares.t(), torch.from_numpy((~is_live).astype(np.float32))).numpy()
+    at = np.flatnonzero(live)
+    place, component = np.divmod(at, components)
+    return component, place, np.abs(rows[at]), rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +236,10 @@ class _Pooled:
 def _pool(values: Float, shape: Layout) -> _Pooled:
     """values [C, N * N, n], in steps."""
     components, _, n = values.shape
-    component, place, magnitude = live_rows(values)
+    component, place, magnitude, error = live_rows(values)
     symbols = np.floor(magnitude + ROUND)
     magnitude -= symbols
-    error = np.einsum("ln,ln->n", magnitude, magnitude)
-    dead = np.ones((values.shape[1], components, 1), values.dtype)
-    dead[place, component] = 0
-    by_place = values.transpose(1, 0, 2)
-    error += np.einsum("pcn,pcn->n", by_place, by_place * dead)
+    error += np.einsum("ln,ln->n", magnitude, magnitude)
     units = np.broadcast_to(
         np.arange(BANDS * ORIENTATIONS).reshape(BANDS, 1, ORIENTATIONS), shape.counts.shape
     )
@@ -190,7 +253,7 @@ def _pool(values: Float, shape: Layout) -> _Pooled:
     return _Pooled(sums.reshape(len(total), components, n), error, total)
 
 
-def _geometric_costs(mean: Float) -> tuple[Float, Float]:
+def geometric_costs(mean: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Bits of a symbol 0, and of each step away from it, of two-sided geometric symbols."""
     m = mean + np.float32(1e-6)
     theta = m / (1 + np.sqrt(1 + m * m))
@@ -222,14 +285,14 @@ def choose(values: Mapping[int, Float], rows: int, cols: int, worth: float) -> t
 
 
 def _spectrum_costs(pooled: Mapping[int, _Pooled], taken: Mapping[int, Bools]) -> tuple[Float, Float]:
-    """`_geometric_costs` of every unit and component, [units, C], by the blocks that are taken."""
+    """`geometric_costs` of every unit and component, [units, C], by the blocks that are taken."""
     units = BANDS * ORIENTATIONS
     total, count = np.zeros((units, 1), np.float32), np.zeros((units, 1), np.float32)
     for size, p in pooled.items():
         weight = taken[size].ravel().astype(np.float32)
         total = total + p.magnitudes @ weight
         count = count + p.counts[:, None] * weight.sum()
-    return _geometric_costs((total + np.float32(_SMOOTH)) / (count + 1))
+    return geometric_costs((total + np.float32(_SMOOTH)) / (count + 1))
 
 
 def _block_costs(pooled: _Pooled, costs: tuple[Float, Float], worth: float) -> Float:

@@ -30,7 +30,7 @@ _RIDGE = 1e-4  # of each regressor's energy
 _BITS_LOST = 0.72  # 1 / (2 ln 2): bits that a relative error costs, by the slope of the logarithm
 _WEIGHT_BITS = 4.0  # of a weight that is stated, beside those of its size
 _REFERENCE_BITS = 100.0  # that a second reference has to save: its weights take about as many
-_CELLS = 256  # about as many tell which references are best
+_CELLS = 128  # about as many tell which references are best
 _MAX_MEAN = 1 << 18
 
 Float = NDArray[np.float64]
@@ -39,32 +39,71 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Sums over the coefficients of each band: gram [BANDS, K, K], cross [BANDS, K, C], energy [BANDS, C]."""
+    """Sums over the coefficients of each band: gram [BANDS, K, K], cross [BANDS, K, C], energy [BANDS, C].
+
+    count : [BANDS], how many coefficients
+    """
 
     gram: Float
     cross: Float
     energy: Float
     count: Float
 
-    def errors(self, weights: Float, c: int) -> Float:
-        """[BANDS], squared errors of component c under weights [K]."""
-        quadratic = np.einsum("bij,i,j->b", self.gram, weights, weights)
-        left = self.energy[:, c] - 2 * self.cross[:, :, c] @ weights + quadratic
-        return np.asarray(np.maximum(left, 0))
+    def of(self, kept: Index) -> _Moments:
+        """Those of some regressors."""
+        return _Moments(self.gram[:, kept[:, None], kept], self.cross[:, kept], self.energy, self.count)
+
+    def errors(self, weights: Float) -> Float:
+        """[BANDS, C], squared errors under weights [C, K]."""
+        quadratic = np.einsum("bkc,kc->bc", np.matmul(self.gram, weights.T), weights.T)
+        linear = np.einsum("bkc,kc->bc", self.cross, weights.T)
+        return np.asarray(np.maximum(self.energy - 2 * linear + quadratic, 0))
+
+    def normal(self, noise: Float) -> tuple[Float, Float]:
+        """Normal equations of all components, each band weighed by what is left of it: [C, K, K] and [C, K].
+
+        noise : [BANDS], squared errors that come on top
+        """
+        errors, (bands, k, _) = self.energy, self.gram.shape
+        for left in reversed(range(_ITERATIONS)):
+            share = (self.count[:, None] / (errors + noise[:, None])).T  # (C, BANDS)
+            gram = (share @ self.gram.reshape(bands, -1)).reshape(-1, k, k)
+            cross = np.einsum("cb,bkc->ck", share, self.cross)
+            own = np.einsum("ckk->ck", gram)  # a view
+            own *= 1 + _RIDGE
+            own += 1e-9
+            if left:
+                errors = self.errors(_solved(gram, cross))
+        return gram, cross
+
+    def bits(self, errors: Float, noise: Float) -> float:
+        """Bits of errors [BANDS, C], up to what all fits of a timestep share."""
+        per_band = np.log2((errors + noise[:, None]) / np.maximum(self.count, 1)[:, None]).sum(1)
+        return float(0.5 * self.count @ per_band)
+
+
+def _solved(gram: Float, cross: Float) -> Float:
+    """Weights [C, K] of normal equations."""
+    return np.asarray(np.linalg.solve(gram, cross[..., None])[..., 0])
 
 
 def _moments(z: Float, y: Float) -> _Moments:
-    bands, live = cell_bands(), np.unique(cell_bands())
-    k, components = z.shape[1], y.shape[1]
+    """Of regressors z [256, K, n] and targets y [256, C, n]; binary32 is enough to choose by."""
+    bands, k, components = cell_bands(), z.shape[1], y.shape[1]
     gram, cross = np.zeros((BANDS, k, k)), np.zeros((BANDS, k, components))
     energy, count = np.zeros((BANDS, components)), np.zeros(BANDS)
-    for band in live:
-        at = bands == band
-        x = z[at].transpose(1, 0, 2).reshape(k, -1)
-        target = y[at].transpose(1, 0, 2).reshape(components, -1)
+    for band in np.unique(bands):
+        at = np.flatnonzero(bands == band)
+        x = z[at].astype(np.float32).transpose(1, 0, 2).reshape(k, -1)
+        target = y[at].astype(np.float32).transpose(1, 0, 2).reshape(components, -1)
         gram[band], cross[band] = x @ x.T, x @ target.T
         energy[band], count[band] = (target**2).sum(1), target.shape[1]
     return _Moments(gram, cross, energy, count)
+
+
+def _noise(count: Float, step: float) -> Float:
+    """[BANDS], what is added to squared errors where bits are estimated."""
+    return np.asarray(_NOISE * step**2 * np.maximum(count, 1))
 
 
 class Fit:
@@ -98,43 +137,34 @@ class Fit:
         self._means = np.clip(means, -_MAX_MEAN, _MAX_MEAN).astype(np.int64)
         y[0] -= (regressors.means + self._means * unit)[:, None]
         self._moments, self._unit, self._back = _moments(regressors.z, y), regressors.unit, back
-        self._noise = _NOISE * step**2 * np.maximum(self._moments.count, 1)
+        self._noise = _noise(self._moments.count, step)
 
     def bits(self) -> float:
         """What the best weights, not stated, leave: up to what all fits of a timestep share."""
-        total = 0.0
-        for c in range(len(self._means)):
-            gram, cross = self._normal(c)
-            total += self._left(self._moments.errors(np.asarray(np.linalg.solve(gram, cross)), c))
-        return total
+        weights = _solved(*self._moments.normal(self._noise))
+        return self._moments.bits(self._moments.errors(weights), self._noise)
 
     def stated(self) -> Prediction:
         """The prediction with weights that are worth stating."""
         components = len(self._means)
-        rows = np.stack([self._row(c) for c in range(components)])
+        rows = np.stack(
+            [self._row(*normal) for normal in zip(*self._moments.normal(self._noise), strict=True)]
+        )
         weights = rows.reshape(components, len(self._back), -1).transpose(1, 0, 2)
         return Prediction(np.array(self._back, np.int64), self._means, weights)
 
-    def _left(self, errors: Float) -> float:
-        """Bits of errors [BANDS]."""
-        m = self._moments
-        return float((0.5 * m.count * np.log2((errors + self._noise) / np.maximum(m.count, 1))).sum())
+    def saved(self, stated: Prediction) -> float:
+        """Share of the bits above the noise that stated weights save, as far as is told without coding."""
+        moments = self._moments
+        rows = stated.weights.transpose(1, 0, 2).reshape(len(self._means), -1) * self._unit
+        alone, left, floor = (
+            moments.bits(errors, self._noise)
+            for errors in (moments.energy, moments.errors(rows), np.zeros_like(moments.energy))
+        )
+        return (alone - left) / max(alone - floor, 1.0)
 
-    def _normal(self, c: int) -> tuple[Float, Float]:
-        """Normal equations of component c, each band weighed by what is left of it: [K, K] and [K]."""
-        m = self._moments
-        errors: Float = m.energy[:, c]
-        for _ in range(_ITERATIONS):
-            share = m.count / (errors + self._noise)
-            gram, cross = np.tensordot(share, m.gram, 1), np.asarray(share @ m.cross[:, :, c])
-            gram[np.diag_indices_from(gram)] *= 1 + _RIDGE
-            gram[np.diag_indices_from(gram)] += 1e-9
-            errors = m.errors(np.asarray(np.linalg.solve(gram, cross), np.float64), c)
-        return gram, cross
-
-    def _row(self, c: int) -> Index:
-        """Stated weights of component c, [K]."""
-        gram, cross = self._normal(c)
+    def _row(self, gram: Float, cross: Float) -> Index:
+        """Stated weights of a component, [K]."""
         kept = _worth_stating(gram, cross, self._unit)
         stated = np.zeros(len(cross), np.int64)
         if kept.size:
@@ -144,29 +174,32 @@ class Fit:
 
 def _worth_stating(gram: Float, cross: Float, unit: Float) -> Index:
     """Regressors that save more bits than their weights take: the least useful goes, until none does."""
-    kept, inverse = np.arange(len(cross)), np.linalg.inv(gram)
-    while kept.size:
-        weights, spread = inverse @ cross[kept], np.diag(inverse)
+    kept, inverse = np.ones(len(cross), bool), np.linalg.inv(gram)
+    while kept.any():
+        weights, spread = inverse @ cross, np.where(kept, inverse.diagonal(), 1)
         saved = _BITS_LOST * weights**2 / spread
-        gain = saved - 2 * np.log2(1 + np.abs(weights / unit[kept])) - _WEIGHT_BITS
+        gain = np.where(kept, saved - 2 * np.log2(1 + np.abs(weights / unit)) - _WEIGHT_BITS, np.inf)
         worst = int(gain.argmin())
         if gain[worst] >= 0:
             break
+        kept[worst] = False
         column = inverse[:, worst]
-        inverse = np.delete(np.delete(inverse - np.outer(column, column) / column[worst], worst, 0), worst, 1)
-        kept = np.delete(kept, worst)
-    return kept
+        inverse = inverse - np.outer(column, column / column[worst])
+        inverse[worst] = inverse[:, worst] = 0
+    return np.flatnonzero(kept)
 
 
 def _rounded(gram: Float, cross: Float, unit: Float) -> Index:
     """Weights in units, rounded one after the other; those after make up for what each rounding loses."""
     order = np.argsort(-unit * np.sqrt(np.diag(gram)))
+    # What is left is |U^T w - U^-1 cross|^2, up to a constant: a row has a weight and those before it.
+    upper = np.linalg.cholesky(gram[np.ix_(order[::-1], order[::-1])])[::-1, ::-1]
+    target, weights = np.linalg.solve(upper, cross[order]), np.zeros(len(unit))
     stated = np.zeros(len(unit), np.int64)
     for number, i in enumerate(order):
-        left, done = order[number:], order[:number]
-        rest = cross[left] - gram[np.ix_(left, done)] @ (stated[done] * unit[done])
-        value = np.linalg.solve(gram[np.ix_(left, left)], rest)[0] / unit[i]
-        stated[i] = int(np.clip(np.rint(value), -MAX_WEIGHT, MAX_WEIGHT))
+        value = (target[number] - upper[:number, number] @ weights[:number]) / upper[number, number]
+        stated[i] = int(np.clip(np.rint(value / unit[i]), -MAX_WEIGHT, MAX_WEIGHT))
+        weights[number] = stated[i] * unit[i]
     return stated
 
 
@@ -177,21 +210,36 @@ def fit_prediction(u: Float, past: Sequence[Reference], ring: Index, step: float
     ----------
     u : [256, C, n], DCT coefficients of bands; past : decoded timesteps, the latest last, at least one
     """
+    chosen = _chosen(u, past[-WINDOW:], ring, step)
+    return Fit(u, [past[-b] for b in chosen], chosen, ring, step, bend=True)
+
+
+def _chosen(u: Float, past: Sequence[Reference], ring: Index, step: float) -> list[int]:
+    """How far back the best references are, by some cells and without bent sources."""
     stride = u.shape[2] // _CELLS | 1  # odd: rows of cells of an even number are all met
+    turned = past[-1].bases.transpose(0, 2, 1)[ring]
 
-    def bits(back: tuple[int, ...]) -> float:
-        some = [Reference(past[-b].u[..., ::stride], past[-b].bases) for b in back]
-        return Fit(u[..., ::stride], some, back, ring, step, bend=False).bits()
+    def centred(all_cells: Float) -> Float:
+        z = np.matmul(turned, all_cells[..., ::stride])
+        z[0] -= z[0].mean(1, keepdims=True)
+        return np.asarray(z)
 
-    open_ = list(range(1, min(len(past), WINDOW) + 1))
+    regressors = np.concatenate([centred(reference.u) for reference in past[::-1]], 1)
+    moments, components = _moments(regressors, centred(u)), u.shape[1]
+    noise = _noise(moments.count, step)
+
+    def bits(back: Sequence[int]) -> float:
+        some = moments.of(np.concatenate([np.arange((b - 1) * components, b * components) for b in back]))
+        return some.bits(some.errors(_solved(*some.normal(noise))), noise)
+
+    open_, least = list(range(1, len(past) + 1)), np.inf
     chosen: list[int] = []
-    least = np.inf
     while open_ and len(chosen) < MAX_REFERENCES:
-        left = {b: bits((*chosen, b)) for b in open_}
-        back = min(left, key=lambda b: left[b])
+        left = {b: bits([*chosen, b]) for b in open_}
+        back = min(open_, key=lambda b: left[b])
         if left[back] >= least - _REFERENCE_BITS / stride:
             break
         least = left[back]
         chosen.append(back)
         open_.remove(back)
-    return Fit(u, [past[-b] for b in chosen], chosen, ring, step, bend=True)
+    return chosen

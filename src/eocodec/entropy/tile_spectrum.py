@@ -6,6 +6,7 @@ from its tile. Scales are indices of entropy/family.py; -1 says that all symbols
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.coding.tables import CdfTables
-from eocodec.entropy.family import SCALES, index_of
+from eocodec.entropy.family import ROUND, SCALES, index_of
 from eocodec.entropy.levels import at_quality
-from eocodec.entropy.spectrum import BANDS
+from eocodec.entropy.partition import geometric_costs, live_rows
+from eocodec.entropy.spectrum import BANDS, CELL, layout
 from eocodec.errors import MalformedSection
 
 MAX_DELTA = 13
@@ -23,6 +25,7 @@ DEAD = -(MAX_DELTA + 1)  # the symbol of a band that is all zero
 CONTEXT_WIDTH = 6  # predicted scale indices that share a table
 CONTEXTS = SCALES // CONTEXT_WIDTH + 1  # twice: for components whose band before was dead, then for live ones
 
+Float = NDArray[np.float32]
 Index = NDArray[np.int64]
 
 
@@ -110,3 +113,26 @@ def measured(total: NDArray[np.float64], count: NDArray[np.float64]) -> Index:
     mean = total / np.maximum(count, 1)
     index = np.rint(index_of(np.maximum(mean, 1e-9)))
     return np.asarray(np.where(total > 0, np.clip(index, 0, SCALES - 1), -1), np.int64)
+
+
+def paying(blocks: Mapping[int, Float], worth: float) -> Index:
+    """Scale indices [BANDS, C] of blocks [C, N * N, n], in steps; worth: bits that a squared error of one is.
+
+    A band is dead if its symbols, each by itself, take more bits than the error that they spare is worth. In
+    its context their quantisation would zero nearly all of them, one by one and at a cost to speed.
+    """
+    components = len(blocks[CELL])
+    total, spared = np.zeros((2, BANDS * components))
+    count = np.zeros((BANDS, 1))
+    for size, values in blocks.items():
+        counts = layout(size).counts.sum((1, 2))
+        component, place, magnitude, _ = live_rows(values)
+        unit = np.repeat(np.arange(BANDS), counts)[place] * components + component
+        symbols = np.floor(magnitude + ROUND)
+        total += np.bincount(unit, symbols.sum(1, dtype=np.float64), total.size)
+        spared += np.bincount(unit, np.einsum("ln,ln->l", symbols, 2 * magnitude - symbols), total.size)
+        count += (counts * values.shape[2])[:, None]
+    total, spared = total.reshape(BANDS, components), spared.reshape(BANDS, components)
+    zero, step = geometric_costs(total / np.maximum(count, 1))
+    pays = worth * spared > zero * count + step * total
+    return measured(np.where(pays, total, 0), count)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from eocodec.errors import InputError
-from eocodec.filling.filler import STRIDE, Filler
+from eocodec.filling.filler import STRIDE, Filler, Read
 from eocodec.raster.masks import valid_mask
 from eocodec.types import AnyArray, BoolArray
 
@@ -22,6 +22,8 @@ def inpaint(
     timestep: int | None = None,
     dates: Sequence[object] | None = None,
     nodata: float | int | None = None,
+    model: str | None = None,
+    offset: float = 0.0,
     progress: Progress | None = None,
 ) -> AnyArray:
     """Fill what lies under clouds from the other dates, and from the clear part of each date itself.
@@ -33,6 +35,9 @@ def inpaint(
     timestep : fill and return this date alone; None: all of them
     dates : of the timesteps, ascending, as np.datetime64 takes them; None: evenly spaced
     nodata : value of pixels without a measurement; they stay as they are, and so does NaN
+    model : id of a published TEC-TT, whose prior then predicts what lies under clouds. The series must have
+        its bands, in digital numbers; None: see Notes
+    offset : with a model, DN = value + offset, such as -1000 for products of baseline 04.00 and later
     progress : called with (strips done, strips in all)
 
     Returns
@@ -41,7 +46,9 @@ def inpaint(
 
     Raises
     ------
-    InputError : shapes or dates do not fit, T is below 2, or no pixel of any date is clear
+    InputError : shapes or dates do not fit, T is below 2, or no pixel of any date is clear; or the model is
+        of another kind or for other bands
+    ModelNotFound : the model is not installed
     Notes
     -----
     See docs/inpaint.md. Nothing is trained: the map from the other dates is fitted to the clear pixels of the
@@ -52,12 +59,14 @@ def inpaint(
     if timestep is not None and not -count <= timestep < count:
         raise InputError(f"timestep {timestep} of a series of {count}; count from 0")
     wanted = range(count) if timestep is None else [timestep % count]
-    filler = Filler(
+    filler = filler_of(
         lambda t, rows, cols: series[t, :, rows, cols],
         clouds,
         times_of(dates, count),
         nodata,
-        [c for c in range(series.shape[1]) if valid_mask(series[:, c], nodata).any()],
+        bands=[c for c in range(series.shape[1]) if valid_mask(series[:, c], nodata).any()],
+        model=model,
+        offset=offset,
     )
     out = series[list(wanted)]  # a copy
     strips = [slice(top, min(top + STRIDE, height)) for top in range(0, height, STRIDE)]
@@ -67,6 +76,27 @@ def inpaint(
             if progress is not None:
                 progress(place * len(strips) + number + 1, len(wanted) * len(strips))
     return out if timestep is None else np.asarray(out[0])
+
+
+def filler_of(
+    read: Read,
+    clouds: BoolArray,
+    times: Sequence[float],
+    nodata: float | int | None,
+    *,
+    bands: Sequence[int] | None = None,
+    model: str | None = None,
+    offset: float = 0.0,
+) -> Filler:
+    """What fills a series: maps that are fitted to it, or the prior of a published model.
+
+    Arguments and errors of `Filler` and `inpaint`.
+    """
+    if model is None:
+        return Filler(read, clouds, times, nodata, bands)
+    from eocodec.filling.by_prior import PriorFiller, temporal_model  # torch
+
+    return PriorFiller(read, clouds, times, nodata, bands, model=temporal_model(model), offset=offset)
 
 
 def times_of(dates: Sequence[object] | None, count: int) -> list[float]:

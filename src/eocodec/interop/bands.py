@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eocodec.errors import BandError
-from eocodec.sensors import S2_BAND_NAMES, band_index
+from eocodec.sensors import S2_BAND_NAMES
 
 # A band token stands alone: 'T32TMT_20200101T101010_B8A_20m', 'b2', 'B02, central wavelength 490 nm'; not
 # 'B123', not 'AB02'.
@@ -27,7 +27,10 @@ def parse_band(text: str | None) -> str | None:
 
 
 def stack_order(
-    where: str, descriptions: Sequence[str | None], stated: Sequence[str] | None = None
+    where: str,
+    descriptions: Sequence[str | None],
+    stated: Sequence[str] | None = None,
+    bands: Sequence[str] = S2_BAND_NAMES,
 ) -> tuple[tuple[int, ...], str | None]:
     """Positions, in a stack, of the model's bands in the model's order.
 
@@ -36,6 +39,7 @@ def stack_order(
     where : the file's name, for messages
     descriptions : of each band in the file's order; None or empty where there is none
     stated : band names in the file's order as the user gave them; they win over the descriptions
+    bands : of the model
 
     Returns
     -------
@@ -46,16 +50,16 @@ def stack_order(
     ------
     BandError : the number of bands is wrong, or the names given do not say the order
     """
-    needed = len(S2_BAND_NAMES)
+    needed = len(bands)
     if len(descriptions) != needed:
         raise BandError(_count_message(where, descriptions))
     if stated is not None:
-        return _order_of(stated, f"--bands for {where}"), None
+        return _order_of(stated, f"--bands for {where}", bands), None
     if not any(descriptions):
         return tuple(range(needed)), (
-            f"{where} does not name its bands; taken to be {' '.join(S2_BAND_NAMES)} in this order"
+            f"{where} does not name its bands; taken to be {' '.join(bands)} in this order"
         )
-    return _order_of([text or "" for text in descriptions], f"the band descriptions of {where}"), None
+    return _order_of([text or "" for text in descriptions], f"the band descriptions of {where}", bands), None
 
 
 @dataclass(frozen=True)
@@ -122,22 +126,18 @@ def _layer_name(text: str | None, band: str | None, position: int) -> str:
     return band or words or f"band_{position + 1}"
 
 
-def _order_of(names: Sequence[str], where: str) -> tuple[int, ...]:
+def _order_of(names: Sequence[str], where: str, bands: Sequence[str]) -> tuple[int, ...]:
     """Invert a list of names; every band of the model must occur once."""
     parsed = [parse_band(name) for name in names]
-    unknown = [
-        repr(name)
-        for name, band in zip(names, parsed, strict=True)
-        if band is None or band_index(band) is None
-    ]
-    missing = [band for band in S2_BAND_NAMES if band not in parsed]
-    if unknown or missing or len(parsed) != len(S2_BAND_NAMES):
+    unknown = [repr(name) for name, band in zip(names, parsed, strict=True) if band not in bands]
+    missing = [band for band in bands if band not in parsed]
+    if unknown or missing or len(parsed) != len(bands):
         found = f"{', '.join(unknown[:3])} unknown" if unknown else f"{', '.join(missing)} missing"
         raise BandError(
-            f"the band order is unknown: {where} do not name {' '.join(S2_BAND_NAMES)} once each ({found}); "
+            f"the band order is unknown: {where} do not name {' '.join(bands)} once each ({found}); "
             "state it with --bands B01,B02,... in the file's order"
         )
-    return tuple(parsed.index(band) for band in S2_BAND_NAMES)
+    return tuple(parsed.index(band) for band in bands)
 
 
 def _count_message(where: str, descriptions: Sequence[str | None]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from eocodec.interop.bands import parse_band
 from eocodec.interop.geozarr import CONVENTIONS, geotransform, geozarr_attributes, parse_geotransform
 from eocodec.interop.metadata import GRID_MAPPING
-from eocodec.sensors import S2_L2A
+from eocodec.sensors import S2_L1C
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,7 +30,7 @@ def with_coordinates(ds: xr.Dataset) -> xr.Dataset:
     ds = _with_band_names(ds)
     ds = _with_pixel_centres(ds)
     names = [parse_band(str(name)) for name in ds[BAND_DIM].values] if BAND_DIM in ds.coords else []
-    known = {band.name: band.wavelength for band in S2_L2A}
+    known = {band.name: band.wavelength for band in S2_L1C}
     if WAVELENGTH not in ds.coords and names and all(name in known for name in names):
         attributes = {"units": "nm", "long_name": "central wavelength"}
         values = [known[str(name)] for name in names]

@@ -13,6 +13,7 @@ import numpy as np
 
 from eocodec.errors import InputError
 from eocodec.interop.files import open_any
+from eocodec.interop.model_bands import for_model
 from eocodec.interop.rio import check_units
 from eocodec.interop.scene import SceneSource, is_nodata, tile_windows
 from eocodec.metrics import BandComparison, Comparison, compare, mse_to_psnr
@@ -53,7 +54,8 @@ def compare_files(a: str | Path, b: str | Path, *, scale: float | None = None) -
     -----
     SSIM and MS-SSIM of scenes above 1024 x 1024 pixels are means over blocks of that size.
     """
-    with closing(open_any(a)) as first, closing(open_any(b)) as second:
+    with closing(open_any(a)) as one, closing(open_any(b)) as other:
+        first, second = for_model(one, other.info.bands), for_model(other, one.info.bands)
         if first.info.shape != second.info.shape:
             raise InputError(
                 f"{a} has (bands, rows, cols) {first.info.shape}, {b} {second.info.shape}; "

@@ -19,11 +19,13 @@ from eocodec.interop.geotiff import COMPRESSIONS, write_geotiff
 from eocodec.interop.inspect import is_codestream
 from eocodec.interop.layer_store import Beside
 from eocodec.interop.layers import layers_of
+from eocodec.interop.model_bands import for_model
 from eocodec.interop.rio import WHOLE, ReadOptions, check_units, open_scene
 from eocodec.interop.scene import ArraySource, Progress, SceneInfo, SceneSource, is_nodata, tile_windows
 from eocodec.interop.store import DEFAULT_TILE, StoreSource, overhead_bytes, write_store
 from eocodec.interop.views import pick_bands, without_offset
-from eocodec.sensors import S2_BAND_NAMES
+from eocodec.models import registry
+from eocodec.sensors import LEVELS
 from eocodec.types import AnyArray
 
 if TYPE_CHECKING:
@@ -144,6 +146,7 @@ def encode_scene(
     """Encode a scene that is open; arguments and errors of `encode_file`."""
     begin = time.perf_counter()
     path = Path(output)
+    source = for_model(source, registry.by_id(options.model).bands)
     info = source.info
     options, found = settings_for(source, options, target, tile=tile, suffix=path.suffix)
     written = write_store(path, source, options, tile=tile, force=force, progress=progress)
@@ -296,7 +299,8 @@ def open_encoded(path: str | Path) -> SceneSource:
             f"{path} holds {pixels.shape[0]} timesteps; decode it in Python with eocodec.decode(data)"
         )
     bands, height, width = pixels.shape
-    names = S2_BAND_NAMES if bands == len(S2_BAND_NAMES) else tuple(f"{k + 1}" for k in range(bands))
+    known = {len(table): tuple(band.name for band in table) for table in LEVELS.values()}
+    names = known.get(bands, tuple(f"{k + 1}" for k in range(bands)))
     info = SceneInfo((bands, height, width), pixels.dtype, names, descriptions=names)
     return ArraySource(info, pixels)
 

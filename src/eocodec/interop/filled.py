@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from eocodec.errors import InputError, RasterError
-from eocodec.filling import Filler, times_of
+from eocodec.filling import Filler, filler_of, times_of
 from eocodec.interop.atomic import atomic_output, check_output
 from eocodec.interop.container import TEC_SUFFIX, ZARR_SUFFIX
 from eocodec.interop.cube import open_cube, timesteps
@@ -240,6 +240,7 @@ def fill_series(
     output: str | Path,
     *,
     time: str | None = None,
+    model: str | None = None,
     compression: str = COMPRESSIONS[0],
     force: bool = False,
     progress: Progress | None = None,
@@ -250,10 +251,12 @@ def fill_series(
     ----------
     clouds : [T, H, W], True = to be filled
     output : a folder; or with `time` a GeoTIFF (.tif) of this date
+    model : id of a published TEC-TT that predicts; scenes are then taken less their radiometric offset
     progress : called with (tiles written, tiles in all) of a date
 
     Raises
     ------
+    ModelNotFound : no such model is installed
     InputError, OutputError : about the names, the clouds and the writing
     """
     target = Path(output)
@@ -264,7 +267,9 @@ def fill_series(
         raise InputError(f"{target} holds one date; choose it with --time, or name a folder for all dates")
     check_output(target, force=force)
     wanted = range(len(series.scenes)) if time is None else [series.position(time)]
-    filler = Filler(TileCache(series.scenes).read, clouds, _times(series), series.scenes[0].info.nodata)
+    read, first = TileCache(series.scenes).read, series.scenes[0].info
+    offset = float(first.product.get("offset", 0.0))
+    filler = filler_of(read, clouds, _times(series), first.nodata, model=model, offset=offset)
     sources = {t: _filled(series, filler, t) for t in wanted}
     options: dict[str, Any] = {"tile": TILE, "compression": compression, "progress": progress}
     if single:

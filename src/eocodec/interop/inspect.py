@@ -57,7 +57,7 @@ def _describe_store(container: Container, layout: StoreLayout) -> dict[str, Any]
     return {
         "kind": "tec" if container.path.suffix.lower() == TEC_SUFFIX else "zarr",
         "written_by": layout.written_by,
-        "experimental": VERSION == 0,
+        "version": VERSION,
         "shape": {"bands": bands, "rows": height, "cols": width},
         "dtype": info.dtype.name,
         "nodata": number_to_json(info.nodata),

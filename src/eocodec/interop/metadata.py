@@ -19,11 +19,11 @@ from eocodec.interop.geozarr import CONVENTIONS, geotransform, geozarr_attribute
 from eocodec.interop.layer_store import Beside
 from eocodec.interop.scene import SceneInfo
 from eocodec.interop.settings import CODEC_NAME, codec_json, number_from_json, number_to_json
-from eocodec.sensors import S2_L2A
+from eocodec.sensors import S2_L1C
 
 ARRAY = "dn"
 GRID_MAPPING = "spatial_ref"
-LAYOUT_VERSION = 0  # experimental
+LAYOUT_VERSION = 1
 GROUP_KEY = "zarr.json"
 ARRAY_KEY = f"{ARRAY}/zarr.json"
 GRID_MAPPING_KEY = f"{GRID_MAPPING}/zarr.json"
@@ -115,7 +115,7 @@ def _group(info: SceneInfo, listed: Mapping[str, Any]) -> dict[str, Any]:
 
 def _array(info: SceneInfo, options: Any, tile: int) -> dict[str, Any]:
     bands, height, width = info.shape
-    wavelengths = {band.name: band.wavelength for band in S2_L2A}
+    wavelengths = {band.name: band.wavelength for band in S2_L1C}
     attributes: dict[str, Any] = {"long_name": "digital numbers", "band_names": list(info.bands)}
     if all(name in wavelengths for name in info.bands):
         attributes["wavelengths_nm"] = [wavelengths[name] for name in info.bands]
@@ -196,7 +196,8 @@ def _layout(where: str, group: Any, array: Any, mapping: Any) -> StoreLayout:
     own = group["attributes"]["eocodec"]
     if own["layout"] != LAYOUT_VERSION:
         raise MalformedHeader(
-            f"{where} has layout {own['layout']}, this version reads {LAYOUT_VERSION}; update eocodec"
+            f"{where} has layout {own['layout']}, this version reads {LAYOUT_VERSION}; 0 was experimental, a "
+            "higher one takes a newer eocodec"
         )
     shape = tuple(int(size) for size in array["shape"])
     chunk = tuple(int(size) for size in array["chunk_grid"]["configuration"]["chunk_shape"])

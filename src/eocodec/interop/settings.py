@@ -9,7 +9,7 @@ from typing import Any
 from eocodec.errors import ConfigError
 
 CODEC_NAME = "eocodec.tec"
-KEYS = ("model", "quality", "nodata", "scale", "offset", "max_error")
+KEYS = ("model", "quality", "nodata", "scale", "offset", "max_error", "tokens")
 
 
 def number_to_json(value: float | int | None) -> float | int | str | None:
@@ -32,6 +32,8 @@ def codec_json(settings: Any) -> dict[str, Any]:
         configuration["quality"] = settings.quality
     if settings.max_error is not None:
         configuration["max_error"] = int(settings.max_error)
+    if settings.tokens is not None:
+        configuration["tokens"] = settings.tokens
     if settings.nodata is not None:
         configuration["nodata"] = number_to_json(settings.nodata)
     if settings.scale is not None:

@@ -136,7 +136,7 @@ class _Accessor:
         compute: bool = True,
         **settings: Any,
     ) -> Any:
-        """Write a `.zarr` (a folder or a URL) or a `.tec`; twelve-band variables encoded, others losslessly.
+        """Write a `.zarr` (folder or URL) or a `.tec`; what has the model's bands encoded, all else as is.
 
         Parameters
         ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ from eocodec.interop.settings import codec_json
 from eocodec.interop.store import DEFAULT_TILE
 from eocodec.models import registry
 from eocodec.options import DEFAULT_MODEL, EncodeOptions
-from eocodec.sensors import S2_BAND_NAMES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,6 +47,7 @@ def encoding(
     scale: float | None = None,
     offset: float = 0.0,
     max_error: int | None = None,
+    tokens: int | None = None,
     tile: int = DEFAULT_TILE,
     timesteps: int | None = None,
     shard: int | None = None,
@@ -56,13 +56,14 @@ def encoding(
 
     Parameters
     ----------
-    data : variables with axes [..., band, y, x], twelve bands in the model's order, are encoded; Zarr keeps
+    data : variables with axes [..., band, y, x], the bands in the model's order, are encoded; Zarr keeps
         others losslessly, in the same tiles where they have the same y and x
-    quality, model, scale, offset, max_error : as in `eocodec.options.EncodeOptions`
+    quality, model, scale, offset, max_error, tokens : as in `eocodec.options.EncodeOptions`
     nodata : value of pixels that are not there, as stored; default: the variable's `_FillValue`
     tile : rows and columns of a chunk
     timesteps : of a chunk, along the axis before the bands: what is read to get at one of them, and the
-        longest chain of predictions; default: 1, for a model of series all up to 12
+        longest chain of predictions; may be more than there are yet, for dates that will be appended.
+        Default: 1, for a model of series all up to 12
     shard : rows and columns of a shard (a file of several chunks), a multiple of `tile`
 
     Returns
@@ -71,7 +72,7 @@ def encoding(
 
     Raises
     ------
-    BandError : no variable has twelve bands on the third axis from the end, or they are in another order
+    BandError : no variable has the model's bands on the third axis from the end, or in another order
     UnitsError : floats without a scale
     ModelNotFound : no such model; InputError : tile or shard do not fit
     """
@@ -83,14 +84,16 @@ def encoding(
         scale=scale,
         offset=offset,
         max_error=max_error,
+        tokens=tokens,
     )
     card = registry.by_id(options.model)
+    stated = 1 if timesteps is None else timesteps
     if timesteps is None:
         timesteps = SERIES_TIMESTEPS if card.of_series else 1
     if shard is not None and (shard < tile or shard % tile):
         raise InputError(f"shard is {shard} pixels; give a multiple of the tile, {tile}")
-    names = _encodable(ds)
-    chunks = {BAND_DIM: len(S2_BAND_NAMES), "tile": tile, "timesteps": timesteps}
+    names = _encodable(ds, card.bands)
+    chunks = {BAND_DIM: len(card.bands), "tile": tile, "timesteps": timesteps, "stated": stated}
     found = {str(name): _encoding_of(ds, name, options, chunks, shard) for name in names}
     grid = ds[names[0]].dims[-2:]
     for name, variable in ds.variables.items():
@@ -113,9 +116,9 @@ def as_dataset(data: xr.Dataset | xr.DataArray) -> xr.Dataset:
     return data.to_dataset(name=data.name or ARRAY) if isinstance(data, xr.DataArray) else data
 
 
-def _encodable(ds: xr.Dataset) -> list[Any]:
-    """Names of the variables that the codec takes."""
-    bands = len(S2_BAND_NAMES)
+def _encodable(ds: xr.Dataset, taken: Sequence[str]) -> list[Any]:
+    """Names of the variables that a model of these bands takes."""
+    bands = len(taken)
     names = [
         name
         for name, variable in ds.data_vars.items()
@@ -130,10 +133,11 @@ def _encodable(ds: xr.Dataset) -> list[Any]:
         )
     if BAND_DIM in ds.coords:
         labels = [str(label) for label in ds[BAND_DIM].values]
-        order, _ = stack_order(BAND_DIM, [None if label.isdigit() else label for label in labels])
+        named = [None if label.isdigit() else label for label in labels]
+        order, _ = stack_order(BAND_DIM, named, bands=taken)
         if order != tuple(range(bands)):
             raise BandError(
-                f"the bands are {' '.join(labels)}, the model takes {' '.join(S2_BAND_NAMES)}: "
+                f"the bands are {' '.join(labels)}, the model takes {' '.join(taken)}: "
                 f"data.isel({BAND_DIM}={list(order)}) is in this order"
             )
     return names
@@ -157,7 +161,7 @@ def _encoding_of(
         kept["_FillValue"] = stated
     depth = [1] * (variable.ndim - 4)
     if variable.ndim > 3:
-        depth.append(min(sizes["timesteps"], variable.shape[-4]) or 1)
+        depth.append(min(sizes["timesteps"], max(variable.shape[-4], sizes["stated"])))
     sides = [sizes["tile"] if shard else min(sizes["tile"], side) for side in variable.shape[-2:]]
     chunks = (*depth, sizes[BAND_DIM], *sides)
     check_array(variable.shape, chunks, dtype, options.scale, options.model)
@@ -203,8 +207,9 @@ def write_dataset(
 
     with xr.open_zarr(path, chunks=None, decode_coords="all", storage_options=storage_options) as there:
         _check_appended(ds, there, str(path), append_dim)
-        _check_whole_chunks(there, str(path), append_dim)
-        ds = _in_whole_chunks(ds, {name: array.encoding for name, array in there.data_vars.items()})
+        _check_open_chunks(there, str(path), append_dim)
+        stored = {name: array.encoding for name, array in there.data_vars.items()}
+        ds = _in_whole_chunks(ds, stored, {append_dim: there.sizes[append_dim]})
     return _to_zarr(ds, path, None, append_dim=append_dim, mode=mode, **more)
 
 
@@ -236,28 +241,46 @@ def _to_zarr(ds: xr.Dataset, path: str | Path, found: dict[str, dict[str, Any]] 
         return ds.to_zarr(path, encoding=found, zarr_format=3, **{"consolidated": True, **more})
 
 
-def _in_whole_chunks(ds: xr.Dataset, found: Mapping[Any, Mapping[Any, Any]]) -> xr.Dataset:
-    """Dask's chunks along those of the store: two tasks must not write one chunk."""
+def _in_whole_chunks(
+    ds: xr.Dataset, found: Mapping[Any, Mapping[Any, Any]], there: Mapping[Any, int] | None = None
+) -> xr.Dataset:
+    """Dask's chunks along those of the store: two tasks must not write one chunk.
+
+    there : how many entries the store has along a dimension before those of `ds`
+    """
     aligned = {}
     for name, how in found.items():
         if name in ds.data_vars and ds[name].chunks is not None:
-            sizes = how.get("shards") or how["chunks"]
-            aligned[name] = ds[name].chunk(dict(zip(ds[name].dims, sizes, strict=True)))
+            stored = zip(ds[name].dims, how.get("shards") or how["chunks"], strict=True)
+            sizes = {dim: _cuts(ds.sizes[dim], size, (there or {}).get(dim, 0)) for dim, size in stored}
+            aligned[name] = ds[name].chunk(sizes)
             aligned[name].encoding = ds[name].encoding
     return ds.assign(aligned)
 
 
-def _check_whole_chunks(there: xr.Dataset, where: str, dim: str) -> None:
-    """Refuse to append to a chunk that is not full: it would be decoded and encoded a second time."""
+def _cuts(count: int, size: int, there: int) -> tuple[int, ...]:
+    """Lengths of the pieces of `count` entries that follow `there` others, in chunks of `size`."""
+    ends = [*range(size - there % size, count, size), count]
+    return tuple(np.diff([0, *ends]).tolist())
+
+
+def _check_open_chunks(there: xr.Dataset, where: str, dim: str) -> None:
+    """Refuse to append to a chunk that is not full and whose codestream cannot be extended.
+
+    It would be decoded and encoded a second time.
+    """
+    from eocodec.interop.zarr import TecCodec
+
     for name, array in there.data_vars.items():
-        chunks = array.encoding.get("chunks")
-        if chunks is None or dim not in array.dims:
+        codec = array.encoding.get("serializer")
+        if not isinstance(codec, TecCodec) or dim not in array.dims:
             continue
-        size, held = chunks[array.dims.index(dim)], array.sizes[dim]
-        if held % size:
+        size, held = array.encoding["chunks"][array.dims.index(dim)], array.sizes[dim]
+        if held % size and not codec.extensible:
             raise InputError(
-                f"{where}: {name} has chunks of {size} along {dim} and the last one holds {held % size}; "
-                f"append to a store written with timesteps=1, or write all of it anew"
+                f"{where}: {name} has chunks of {size} along {dim} and the last one holds {held % size}, "
+                f"to which nothing can be added as it is encoded ({codec.model}); append to a store written "
+                "with timesteps=1, or write all of it anew"
             )
 
 

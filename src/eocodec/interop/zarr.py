@@ -4,7 +4,7 @@
 ...                   serializer=TecCodec(quality=60), filters=None, compressors=None)
 
 Chunks are [C, h, w] or [T, C, h, w] (more leading axes of size 1 are allowed). A codestream may be smaller
-than its chunk in the last two axes, as at the edge of an array; reading pads it, Zarr cuts the padding off.
+than its chunk in the last two axes, as at the edge of an array, and hold fewer dates; reading pads it.
 Importing this module does not import torch.
 """
 
@@ -17,24 +17,44 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from zarr.abc.codec import ArrayBytesCodec
+from zarr.abc.codec import (
+    ArrayBytesCodec,
+    ArrayBytesCodecPartialDecodeMixin,
+    ArrayBytesCodecPartialEncodeMixin,
+)
 from zarr.core.buffer import Buffer, NDBuffer
 
 from eocodec.errors import (
     BandError,
     ConfigError,
     InputError,
-    MalformedHeader,
     MissingDependency,
     ModelNotFound,
     UnitsError,
 )
 from eocodec.interop.batching import Batcher
 from eocodec.interop.settings import codec_json, settings_from_json
+from eocodec.interop.zarr_chunks import (
+    DATES,
+    Selection,
+    as_chunk,
+    as_tile,
+    can_go_on,
+    covers,
+    dates_held,
+    dates_wanted,
+    differs,
+    fetched,
+    filled,
+    is_later,
+    put,
+    stored_shape,
+)
 from eocodec.models import registry
 from eocodec.types import AnyArray
 
 if TYPE_CHECKING:
+    from zarr.abc.store import ByteGetter, ByteSetter
     from zarr.core.array_spec import ArraySpec
 
     from eocodec.options import EncodeOptions
@@ -45,12 +65,16 @@ MIN_TILE = 16  # smaller chunks cost more in headers than in pixels
 
 
 @dataclass(frozen=True)
-class TecCodec(ArrayBytesCodec):
+class TecCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodecPartialEncodeMixin):
     """Encode chunks as codestreams. The settings matter to encoding only: a codestream says how to decode it.
+
+    Of a chunk of several dates, those that are asked for are made images, and no other. Dates written after
+    those that a chunk holds are added to its codestream, which leaves the old ones as they are, where the
+    model can (`codec.extend`); any other part that is written has Zarr's meaning: decoded, changed, encoded.
 
     Attributes
     ----------
-    model, quality, nodata, scale, offset, max_error : as in `eocodec.options.EncodeOptions`
+    model, quality, nodata, scale, offset, max_error, tokens : as in `eocodec.options.EncodeOptions`
     """
 
     is_fixed_size = False
@@ -61,6 +85,7 @@ class TecCodec(ArrayBytesCodec):
     scale: float | None = None
     offset: float = 0.0
     max_error: int | None = None
+    tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_error is not None:
@@ -74,7 +99,7 @@ class TecCodec(ArrayBytesCodec):
     def from_options(cls, options: EncodeOptions) -> TecCodec:
         """The codec that encodes with `options`."""
         o = options
-        return cls(o.model, o.quality, o.nodata, o.scale, o.offset, o.max_error)
+        return cls(o.model, o.quality, o.nodata, o.scale, o.offset, o.max_error, o.tokens)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TecCodec:
@@ -90,11 +115,18 @@ class TecCodec(ArrayBytesCodec):
         """The JSON of a `zarr.json`; settings that are off are left out."""
         return codec_json(self)
 
+    @property
+    def extensible(self) -> bool:
+        """Whether dates can be added to a chunk that is not full, those in it staying as they are."""
+        return registry.by_id(self.model).extensible and self.max_error is None and self.tokens is None
+
     def options(self) -> EncodeOptions:
         """These settings for `eocodec.codec.encode_batch`."""
         from eocodec.options import EncodeOptions
 
-        return EncodeOptions(self.model, self.quality, self.nodata, self.scale, self.offset, self.max_error)
+        return EncodeOptions(
+            self.model, self.quality, self.nodata, self.scale, self.offset, self.max_error, self.tokens
+        )
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> TecCodec:
         """This codec for an array: what was never written, its fill value, is nodata and comes back exactly.
@@ -170,8 +202,96 @@ class TecCodec(ArrayBytesCodec):
         decoded = iter(await asyncio.to_thread(self._decode_many, present))
         return [None if chunk is None else next(decoded) for chunk, _ in items]
 
+    async def decode_partial(
+        self, batch_info: Iterable[tuple[ByteGetter, Selection, ArraySpec]]
+    ) -> Iterable[NDBuffer | None]:
+        """Selections of several chunks; None for chunks that were never written."""
+        items = list(batch_info)
+        found = await asyncio.gather(*(getter.get(spec.prototype) for getter, _, spec in items))
+        present = [
+            (data, selection, spec)
+            for data, (_, selection, spec) in zip(found, items, strict=True)
+            if data is not None
+        ]
+        decoded = iter(await asyncio.to_thread(self._decode_selected, present))
+        return [None if data is None else next(decoded) for data in found]
+
+    async def encode_partial(
+        self, batch_info: Iterable[tuple[ByteSetter, NDBuffer, Selection, ArraySpec]]
+    ) -> None:
+        """Write selections of several chunks."""
+        items = list(batch_info)
+        there = await asyncio.gather(
+            *(fetched(setter, selection, spec) for setter, _, selection, spec in items)
+        )
+        jobs = [(data, *item[1:]) for data, item in zip(there, items, strict=True)]
+        encoded = await asyncio.to_thread(self._encode_selected, jobs)
+        await asyncio.gather(
+            *(
+                setter.delete() if data is None else setter.set(data)
+                for data, (setter, *_) in zip(encoded, items, strict=True)
+            )
+        )
+
+    def _decode_selected(self, items: Sequence[tuple[Buffer, Selection, ArraySpec]]) -> list[NDBuffer]:
+        wanted = [dates_wanted(selection, spec.shape) for _, selection, spec in items]
+        alike = zip(items, wanted, strict=True)
+        whole = iter(self._decode_many([(data, spec) for (data, _, spec), few in alike if few is None]))
+        return [
+            next(whole)[selection] if few is None else _decode_dates(data.to_bytes(), *few, spec)
+            for (data, selection, spec), few in zip(items, wanted, strict=True)
+        ]
+
+    def _encode_selected(
+        self, items: Sequence[tuple[Buffer | None, NDBuffer, Selection, ArraySpec]]
+    ) -> list[Buffer | None]:
+        found: list[Buffer | None] = [None] * len(items)
+        anew: dict[int, tuple[NDBuffer, ArraySpec]] = {}
+        for number, (there, value, selection, spec) in enumerate(items):
+            longer = None if there is None else self._extended(there.to_bytes(), value, selection, spec)
+            if longer is not None:
+                found[number] = spec.prototype.buffer.from_bytes(longer)
+                continue
+            chunk = self._merged(there, value, selection, spec)
+            if spec.config.write_empty_chunks or not chunk.all_equal(spec.fill_value):
+                anew[number] = (chunk, spec)
+        for number, data in zip(anew, self._encode_many(list(anew.values())), strict=True):
+            found[number] = data
+        return found
+
+    def _extended(self, data: bytes, value: NDBuffer, selection: Selection, spec: ArraySpec) -> bytes | None:
+        """A codestream with dates that follow those it holds; None where that is not what is written."""
+        there, _, rows, cols = stored_shape(data)
+        if not is_later(selection, spec.shape, there):
+            return None
+        chunk = filled(spec)
+        put(chunk, value, selection)
+        added = chunk.reshape(chunk.shape[DATES:])[there:]
+        added = added[: dates_held(differs(added, spec.fill_value))]
+        inside = added[..., :rows, :cols]
+        if differs(added, spec.fill_value).sum() > differs(inside, spec.fill_value).sum():
+            return None  # the codestream is smaller than the chunk, and these dates are not
+        inside = np.ascontiguousarray(inside, dtype=inside.dtype.newbyteorder("="))
+        if not can_go_on(data, self.options(), inside):
+            return None
+        return _EXTENDER.run(None, [(data, inside)], [inside[..., 0, :, :].size])[0]
+
+    def _merged(
+        self, there: Buffer | None, value: NDBuffer, selection: Selection, spec: ArraySpec
+    ) -> NDBuffer:
+        """The chunk as it is after a write."""
+        if value.shape == spec.shape and covers(selection, spec.shape):
+            return value
+        chunk = filled(spec)
+        if there is not None:
+            chunk[...] = self._decode_many([(there, spec)])[0].as_numpy_array()
+        put(chunk, value, selection)
+        return spec.prototype.nd_buffer.from_numpy_array(chunk)
+
     def _encode_many(self, items: Sequence[tuple[NDBuffer, ArraySpec]]) -> list[Buffer]:
-        arrays = [_as_tile(np.asarray(chunk.as_numpy_array()), spec.fill_value) for chunk, spec in items]
+        arrays = [
+            as_tile(np.asarray(chunk.as_numpy_array()), spec.fill_value, self.model) for chunk, spec in items
+        ]
         streams = _ENCODER.run(self.options(), arrays, [array[..., 0, :, :].size for array in arrays])
         return [
             spec.prototype.buffer.from_bytes(stream) for stream, (_, spec) in zip(streams, items, strict=True)
@@ -180,7 +300,7 @@ class TecCodec(ArrayBytesCodec):
     def _decode_many(self, items: Sequence[tuple[Buffer, ArraySpec]]) -> list[NDBuffer]:
         sizes = [math.prod(spec.shape[:-3]) * math.prod(spec.shape[-2:]) for _, spec in items]
         tiles = _DECODER.run(None, [chunk.to_bytes() for chunk, _ in items], sizes)
-        return [_as_chunk(tile, spec) for tile, (_, spec) in zip(tiles, items, strict=True)]
+        return [as_chunk(tile, spec) for tile, (_, spec) in zip(tiles, items, strict=True)]
 
 
 def _codec() -> Any:
@@ -199,41 +319,23 @@ _ENCODER: Batcher[AnyArray, bytes] = Batcher(
     lambda options, arrays: _codec().encode_batch(arrays, options), lambda: PIXELS_PER_CALL
 )
 _DECODER: Batcher[bytes, AnyArray] = Batcher(
-    lambda _, streams: _codec().decode_batch(streams), lambda: PIXELS_PER_CALL
+    lambda dates, streams: _codec().decode_batch(streams, *(() if dates is None else (dates,))),
+    lambda: PIXELS_PER_CALL,
+)
+_EXTENDER: Batcher[tuple[bytes, AnyArray], bytes] = Batcher(
+    lambda _, jobs: [_codec().extend(*job) for job in jobs], lambda: PIXELS_PER_CALL
 )
 
 
-def _as_tile(array: AnyArray, fill_value: Any) -> AnyArray:
-    """A chunk for the codec: [C, h, w] or [T, C, h, w], in the machine's byte order.
-
-    Rows at the bottom and columns at the right that hold nothing but the fill value, such as those that Zarr
-    adds at the edge of an array, are left out; reading puts them back.
-    """
-    if array.ndim > 4:
-        array = array.reshape(array.shape[-4:])
-    differs = ~np.isnan(array) if fill_value != fill_value else array != fill_value
-    axes = tuple(range(array.ndim - 2))
-    rows = np.flatnonzero(differs.any((*axes, -1)))
-    cols = np.flatnonzero(differs.any((*axes, -2)))
-    array = array[..., : rows[-1] + 1 if rows.size else 1, : cols[-1] + 1 if cols.size else 1]
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-
-
-def _as_chunk(tile: Any, spec: ArraySpec) -> NDBuffer:
-    """Give a decoded tile the chunk's shape; it may be smaller at the right and at the bottom."""
-    wanted = spec.dtype.to_native_dtype()
-    depth = math.prod(spec.shape[:-2])
-    height, width = spec.shape[-2:]
-    fits = math.prod(tile.shape[:-2]) == depth and tile.shape[-2] <= height and tile.shape[-1] <= width
-    if not fits or tile.dtype != wanted.newbyteorder("="):
-        raise MalformedHeader(
-            f"a chunk holds a tile of shape {tile.shape} {tile.dtype}, "
-            f"the array's chunks are {spec.shape} {wanted}; metadata and chunks do not belong together"
-        )
-    chunk = np.full(spec.shape, spec.fill_value, dtype=wanted)
-    flat = chunk.reshape(depth, height, width)
-    flat[:, : tile.shape[-2], : tile.shape[-1]] = tile.reshape(depth, *tile.shape[-2:])
-    return spec.prototype.nd_buffer.from_numpy_array(chunk)
+def _decode_dates(data: bytes, dates: list[int], among: Selection, spec: ArraySpec) -> NDBuffer:
+    """A selection among some dates of a chunk; those that its codestream does not hold are fill values."""
+    there = tuple(date for date in dates if date < stored_shape(data)[0])
+    axis = len(spec.shape) + DATES
+    few = replace(spec, shape=(*spec.shape[:axis], len(dates), *spec.shape[axis + 1 :]))
+    if not there:
+        return spec.prototype.nd_buffer.from_numpy_array(filled(few))[among]
+    (tile,) = _DECODER.run(there, [data], [len(there) * math.prod(spec.shape[-2:])])
+    return as_chunk(tile, few)[among]
 
 
 def _check_max_error(max_error: int) -> None:

@@ -188,33 +188,35 @@ class ElicCoder:
         """y_hat in 1 / MEAN_STEPS, [M, rows, cols]: what encoder and decoder do alike."""
         hyper = self._hyper_parameters(torch.from_numpy(z_symbols) + self._medians, rows, cols)
         cells = np.zeros((self.channels, rows * cols), np.int32)
-        y_hat = torch.zeros(self.channels, rows, cols, dtype=torch.float64)
+        y_hat = torch.zeros(rows, cols, self.channels, dtype=torch.float64)
         for k, part in enumerate(self._latents.slices()):
             group = self._groups[k]
-            support = torch.cat([*self._channel_context(k, y_hat), hyper]).flatten(1)
-            for spatial, at in group.passes(y_hat[part]):
-                parameters = group.parameters(torch.cat([spatial, support[:, at]])).numpy()
-                means, scales = np.split(parameters, 2)
+            support = torch.cat([*self._channel_context(k, y_hat), hyper], 2).flatten(0, 1)
+            for spatial, at in group.passes(y_hat[..., part]):
+                parameters = group.parameters(spatial, support[torch.from_numpy(at)])
+                means, scales = np.split(parameters.t().contiguous().numpy(), 2)
                 mean, table = snap(means, scales, edges)
-                cells[part, at] = code(_Pass(k, part, at), mean, table)
-                values = torch.from_numpy(cells[part, at]).double() / MEAN_STEPS
-                y_hat[part].flatten(1)[:, at] = values
+                cells[part, at] = now = code(_Pass(k, part, at), mean, table)
+                y_hat.flatten(0, 1)[torch.from_numpy(at), part] = torch.from_numpy(now.T / MEAN_STEPS)
         return cells.reshape(-1, rows, cols)
 
     def _hyper_parameters(self, z_hat: Tensor, rows: int, cols: int) -> Tensor:
-        """[N, ceil(rows / 4), ceil(cols / 4)] -> [2 M, rows, cols]."""
+        """[N, ceil(rows / 4), ceil(cols / 4)] -> [rows, cols, 2 M]."""
         upsampling, last = self._hyper_layers
-        return last(upsampling(z_hat[None])[0])[:, :rows, :cols]
+        return last(upsampling(z_hat[None])[0].permute(1, 2, 0))[:rows, :cols]
 
     def _channel_context(self, k: int, y_hat: Tensor) -> list[Tensor]:
-        """What group k knows of earlier ones, [2 g, rows, cols]; nothing for the first."""
+        """What group k knows of earlier ones, [rows, cols, 2 g]; nothing for the first.
+
+        y_hat : [rows, cols, M]
+        """
         if k == 0:
             return []
-        x = torch.cat([y_hat[part] for part in self._latents.seen(k)])
+        x = torch.cat([y_hat[..., part] for part in self._latents.seen(k)], 2)
         first, *others = self._channel_contexts[k]
         x = first(x)
         for layer in others:
-            x = layer(torch.relu(x))
+            x = layer(torch.relu_(x))
         return [x]
 
 
@@ -233,47 +235,52 @@ def _shifted(table: Cells, shift: int) -> Cells:
 
 
 class _Group:
-    """Context in space and aggregation of one group, for some positions at a time."""
+    """Context in space and aggregation of one group, for some positions at a time, channels last."""
 
     def __init__(self, group: GroupCodec) -> None:
         context = group.context_prediction
         size = 2 * _REACH + 1
         taps = [(i, j) for i in range(size) for j in range(size) if (i + j) % 2]  # of the other colour
         weight = (context.weight * context.mask)[:, :, [i for i, _ in taps], [j for _, j in taps]]
-        self._taps, self._weight = np.array(taps), weight.detach().flatten(1)  # (2 g, g taps)
-        self._bias = cast(Tensor, context.bias).detach()[:, None]
-        self._layers = [
-            (layer.weight[:, :, 0, 0], cast(Tensor, layer.bias)[:, None])
+        self._taps, self._weight = np.array(taps), weight.detach().permute(2, 1, 0).flatten(0, 1)
+        self._bias = cast(Tensor, context.bias).detach()
+        first, *others = (
+            (layer.weight[:, :, 0, 0].t().contiguous(), cast(Tensor, layer.bias))
             for layer in group.entropy_parameters
             if isinstance(layer, nn.Conv2d)
-        ]
+        )
+        weight, self._first_bias = first
+        self._of_spatial, self._of_support = weight[: len(self._bias)], weight[len(self._bias) :]
+        self._others = others
 
-    def passes(self, y_hat: Tensor) -> Iterator[tuple[Tensor, Positions]]:
-        """Spatial context [2 g, n] and positions [n] of the anchors, then of the others.
+    def passes(self, y_hat: Tensor) -> Iterator[tuple[Tensor | None, Positions]]:
+        """Spatial context [n, 2 g] and positions [n] of the anchors, which have none, then of the others.
 
-        y_hat : [g, rows, cols], in which the anchors have arrived when the second pass is asked for
+        y_hat : [rows, cols, g], in which the anchors have arrived when the second pass is asked for
         """
-        rows, cols = y_hat.shape[1:]
-        anchor = is_anchor(rows, cols).flatten().numpy()
-        first, second = np.flatnonzero(anchor), np.flatnonzero(~anchor)
-        yield y_hat.new_zeros(len(self._weight), first.size), first
+        anchor = is_anchor(*y_hat.shape[:2]).flatten().numpy()
+        yield None, np.flatnonzero(anchor)
+        second = np.flatnonzero(~anchor)
         if second.size:
             yield self._spatial_context(y_hat, second), second
 
     def _spatial_context(self, y_hat: Tensor, at: Positions) -> Tensor:
-        """[2 g, n] at positions whose neighbours of the other colour are there."""
-        pad, (rows, cols) = _REACH, y_hat.shape[1:]
-        padded = functional.pad(y_hat, (pad, pad, pad, pad)).flatten(1)
+        """[n, 2 g] at positions whose neighbours of the other colour are there."""
+        pad, (rows, cols) = _REACH, y_hat.shape[:2]
+        padded = functional.pad(y_hat, (0, 0, pad, pad, pad, pad)).flatten(0, 1)
         places = np.ravel_multi_index(
-            (self._taps[:, :1] + at // cols, self._taps[:, 1:] + at % cols),
+            (self._taps[:, 0] + at[:, None] // cols, self._taps[:, 1] + at[:, None] % cols),
             (rows + 2 * pad, cols + 2 * pad),
-        )  # (taps, n)
-        return torch.addmm(self._bias, self._weight, padded[:, torch.from_numpy(places)].flatten(0, 1))
+        )  # (n, taps)
+        return torch.addmm(self._bias, padded[torch.from_numpy(places)].flatten(1), self._weight)
 
-    def parameters(self, x: Tensor) -> Tensor:
-        """All contexts of some positions, [in, n] -> means and scales [2 g, n]."""
-        for number, (weight, bias) in enumerate(self._layers):
-            x = torch.addmm(bias, weight, torch.relu(x) if number else x)
+    def parameters(self, spatial: Tensor | None, support: Tensor) -> Tensor:
+        """All contexts of some positions, [n, 2 g] and [n, 2 M + 2 g] -> means and scales [n, 2 g]."""
+        x = torch.addmm(self._first_bias, support, self._of_support)
+        if spatial is not None:
+            x.addmm_(spatial, self._of_spatial)
+        for weight, bias in self._others:
+            x = torch.addmm(bias, torch.relu_(x), weight)
         return x
 
 

@@ -159,14 +159,21 @@ class CompactSynthesis(nn.Module):
         """
         with torch.autocast(y_hat.device.type, enabled=False):
             linear = self.linear[0].synthesis(y_hat if y_hat.dtype == torch.float64 else y_hat.float())
+        return linear + self.correction(linear, self.leading(y_hat), quality).to(linear.dtype)
+
+    def leading(self, y_hat: Tensor) -> Tensor:
+        """The latents [B, M, h, w] that convolutions see, [B, bent, h, w], by their standard deviations."""
+        return y_hat[:, self.lead] / self.latent_std[:, None, None]
+
+    def correction(self, linear: Tensor, lead: Tensor, quality: Tensor | None = None) -> Tensor:
+        """What the convolutions add to the linear reconstruction [B, C, H, W], given `leading` latents."""
         quarters = functional.pixel_unshuffle(linear, 4)  # (B, 16 C, H/4, W/4)
-        lead = y_hat[:, self.lead] / self.latent_std[:, None, None]
         eighth, at_quarter, gain = self.told(quality)
         h = _in_turn(self.at_eighth, self.to_eighth(self.from_latents(lead)), eighth)
         h = _in_turn(self.at_quarter, self.to_quarter(h) + self.from_quarter(quarters), at_quarter)
         if gain is not None:
             h = h * gain[:, :, None, None].to(h.dtype)
-        return linear + functional.pixel_shuffle(self.head(h), 4).to(linear.dtype)
+        return functional.pixel_shuffle(self.head(h), 4)
 
     def told(self, quality: Tensor | None) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """Biases of the residual blocks at 1/8 and at 1/4, and gains before the head, at qualities [B]."""

@@ -79,6 +79,11 @@ class ModelCard:
         return str(self.details["family"]).endswith(("tec-tt", "flextec"))
 
     @property
+    def extensible(self) -> bool:
+        """Whether dates can be added to a codestream, those in it staying as they are (`codec.extend`)."""
+        return self.details["family"] in ("tec-tt", "published/tec-tt", "published/flextec")
+
+    @property
     def imported(self) -> bool:
         """Whether it is no model of this package, so that files should say where to get it."""
         return "checkpoint" in self.details

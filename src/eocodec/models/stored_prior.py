@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from eocodec.coding.tables import CdfTables
 from eocodec.entropy.axes_tables import AxesTables
 from eocodec.entropy.context import ContextNet
-from eocodec.entropy.context_coder import ContextPrior
+from eocodec.entropy.context_prior import ContextPrior
+from eocodec.entropy.layer_channels import LayeredPrior
 from eocodec.entropy.prior import FactorizedPrior
 from eocodec.entropy.temporal_coder import TemporalPrior
 from eocodec.entropy.tile_spectrum import SpectrumTables
 
 Arrays = dict[str, NDArray[Any]]
-Prior: TypeAlias = FactorizedPrior | ContextPrior | TemporalPrior
+Prior: TypeAlias = FactorizedPrior | ContextPrior | TemporalPrior | LayeredPrior
 _LATER = "later."  # before names of arrays for timesteps that are predicted
+_FINER = "finer."  # before names of arrays for finer layers
 _TABLE_KEYS = ("frequency", "bins", "first")
 _TABLE_SETS = ("family", "shift_table", "delta_tables", "shape_tables", "count_tables")
 _INDEX_SETS = ("default_scale", "default_shape", "offset_scale", "entry_scale")
@@ -44,7 +46,11 @@ def unpack_tables(arrays: Mapping[str, NDArray[Any]]) -> CdfTables:
 
 
 def pack_prior(prior: Prior) -> Arrays:
-    """Arrays named `prior.*`; those of later timesteps `later.prior.*`."""
+    """Arrays named `prior.*`; those of later timesteps `later.prior.*`, of finer layers `finer.prior.*`."""
+    if isinstance(prior, LayeredPrior):
+        finer = _pack_sets({"children": prior.children, "new_tables": prior.new_tables})
+        finer |= {**_pack_net(prior.net), "prior.shift": prior.shift.astype(np.float32)}
+        return pack_prior(prior.base) | {_FINER + name: value for name, value in finer.items()}
     if isinstance(prior, TemporalPrior):
         later = _pack_context(prior.later)
         return _pack_context(prior.first) | {_LATER + name: value for name, value in later.items()}
@@ -62,8 +68,18 @@ def unpack_prior(arrays: Arrays, family: str) -> Prior:
         return unpack_factorized(arrays)
     if family == "tec-elic":
         return unpack_context(arrays)
-    later = {name.removeprefix(_LATER): value for name, value in arrays.items() if name.startswith(_LATER)}
-    return TemporalPrior(unpack_context(arrays), unpack_context(later))
+    series = TemporalPrior(unpack_context(arrays), unpack_context(_within(arrays, _LATER)))
+    return unpack_layered(series, _within(arrays, _FINER)) if family == "flextec" else series
+
+
+def _within(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def unpack_layered(base: TemporalPrior, finer: Arrays) -> LayeredPrior:
+    """Inverse of `pack_prior`; `KeyError` where an array is missing."""
+    children, new_tables = _unpack_set(finer, "children"), _unpack_set(finer, "new_tables")
+    return LayeredPrior(base, _unpack_net(finer), children, finer["prior.shift"], new_tables)
 
 
 def unpack_factorized(arrays: Arrays) -> FactorizedPrior:
@@ -83,9 +99,7 @@ def _pack_context(prior: ContextPrior) -> Arrays:
             "split_tables": prior.split_tables,
         }
     )
-    for layer, (weight, bias) in enumerate(zip(prior.net.weights, prior.net.biases, strict=True)):
-        arrays[f"prior.net.{layer}.weight"] = weight.astype(np.float32)
-        arrays[f"prior.net.{layer}.bias"] = bias.astype(np.float32)
+    arrays |= _pack_net(prior.net)
     arrays["prior.entry_scale"] = prior.axes.entry_scale.astype(np.uint8)
     arrays["prior.default_scale"] = prior.spectrum.default_scale.astype(np.uint8)
     arrays["prior.log2_step"] = prior.log2_step
@@ -95,13 +109,11 @@ def _pack_context(prior: ContextPrior) -> Arrays:
 
 def unpack_context(arrays: Arrays) -> ContextPrior:
     """Inverse of `pack_prior`; `KeyError` where an array is missing."""
-    weights = [arrays[f"prior.net.{layer}.weight"].astype(np.float64) for layer in range(3)]
-    biases = [arrays[f"prior.net.{layer}.bias"].astype(np.float64) for layer in range(3)]
     family = _unpack_set(arrays, "family")
     entry_scale = arrays["prior.entry_scale"].astype(np.int64)
     default = arrays["prior.default_scale"].astype(np.int64)
     return ContextPrior(
-        net=ContextNet((weights[0], weights[1], weights[2]), (biases[0], biases[1], biases[2])),
+        net=_unpack_net(arrays),
         family=family,
         axes=AxesTables(family, _unpack_set(arrays, "count_tables"), entry_scale),
         spectrum=SpectrumTables(default, _unpack_set(arrays, "delta_tables")),
@@ -109,6 +121,20 @@ def unpack_context(arrays: Arrays) -> ContextPrior:
         log2_step=arrays["prior.log2_step"].astype(np.float64),
         shift=arrays["prior.shift"].astype(np.float32),
     )
+
+
+def _pack_net(net: ContextNet) -> Arrays:
+    arrays = {}
+    for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+        arrays[f"prior.net.{layer}.weight"] = weight.astype(np.float32)
+        arrays[f"prior.net.{layer}.bias"] = bias.astype(np.float32)
+    return arrays
+
+
+def _unpack_net(arrays: Mapping[str, NDArray[Any]]) -> ContextNet:
+    weights = [arrays[f"prior.net.{layer}.weight"].astype(np.float64) for layer in range(3)]
+    biases = [arrays[f"prior.net.{layer}.bias"].astype(np.float64) for layer in range(3)]
+    return ContextNet((weights[0], weights[1], weights[2]), (biases[0], biases[1], biases[2]))
 
 
 def _pack_sets(sets: Mapping[str, CdfTables]) -> Arrays:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eocodec.codestream import MAX_QUALITY
-from eocodec.coding.crc import SymbolsCrc
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.entropy.exact import Cells, EdgeReader, EdgeWriter
 from eocodec.entropy.gaussian import MAX_MEAN
 from eocodec.entropy.gaussian_grid import Placed, snap, snap_whole
+from eocodec.entropy.parts import PartReader, PartWriter
 from eocodec.errors import InputError
 from eocodec.models.elic_published_coding import HALO
 from eocodec.models.published import Family
@@ -98,6 +98,15 @@ class _Receiver:
         return placed.decode(self.decoder)
 
 
+@dataclass(frozen=True, eq=False)
+class _Coding:
+    """How a frame is coded: into or out of the next of which parts, by what side, and how many tokens."""
+
+    parts: PartWriter | PartReader
+    side: Callable[[Any], _Side]  # of the part's encoder or decoder
+    sent: int
+
+
 class TtCoder:
     """See `SeriesCoder` in entropy/coder.py.
 
@@ -114,35 +123,32 @@ class TtCoder:
         self._dequantise = copy.deepcopy(network.dequantiser).double()
 
     def encode_series(
-        self,
-        ys: NDArray[np.float32],
-        encoder: SymbolEncoder,
-        edges: EdgeWriter,
-        quality_steps: int,
-        lmbda: float,
-    ) -> list[TtFrame]:
-        """Round and append ys [T, M, h, w]; errors of `encode_tokens`."""
-        sent = [self.sent_at(quality_steps)] * len(ys)
-        return self.encode_tokens((torch.from_numpy(y) for y in ys), encoder, edges, sent)
+        self, ys: Iterable[NDArray[np.float32]], parts: PartWriter, quality_steps: int, lmbda: float
+    ) -> Iterator[TtFrame]:
+        """Round and append timesteps [M, h, w], a part each; errors of `encode_tokens`."""
+        sent = self.sent_at(quality_steps)
+        return self._series(self._writing(torch.from_numpy(y), sent, parts) for y in ys)
 
     def decode_series(
-        self,
-        decoder: SymbolDecoder,
-        edges: EdgeReader,
-        timesteps: int,
-        rows: int,
-        cols: int,
-        quality_steps: int,
+        self, parts: PartReader, timesteps: int, rows: int, cols: int, quality_steps: int
     ) -> Iterator[TtFrame]:
         """All timesteps in order; errors of `decode_tokens`."""
-        return self.decode_tokens(decoder, edges, rows, cols, [self.sent_at(quality_steps)] * timesteps)
+        return self.decode_tokens(parts, rows, cols, [self.sent_at(quality_steps)] * timesteps)
 
-    def crc(self, frames: Sequence[TtFrame]) -> int:
-        """CRC32C of y_hat, timestep by timestep."""
-        crc = SymbolsCrc()
-        for frame in frames:
-            crc.add(frame.y_hat)
-        return crc.value
+    def extend_series(
+        self,
+        ys: Iterable[NDArray[np.float32]],
+        read: PartReader,
+        there: tuple[int, int, int],
+        parts: PartWriter,
+        quality_steps: int,
+        lmbda: float,
+    ) -> Iterator[TtFrame]:
+        """`encode_series` after [timesteps, rows, cols] that are read first; errors of `decode_tokens`."""
+        sent, (timesteps, rows, cols) = self.sent_at(quality_steps), there
+        old = itertools.repeat(self._reading(rows, cols, sent, read), timesteps)
+        new = (self._writing(torch.from_numpy(y), sent, parts) for y in ys)
+        return itertools.islice(self._series(itertools.chain(old, new)), timesteps, None)
 
     def latents(
         self, frame: TtFrame, quality_steps: int, dtype: type[np.floating[Any]]
@@ -154,11 +160,10 @@ class TtCoder:
         """Tokens of a frame that are sent at a quality: of FlexTEC, the nearest share of them; else all."""
         return (TOKENS * quality_steps + MAX_QUALITY // 2) // MAX_QUALITY if self._repacked else TOKENS
 
-    @torch.inference_mode()
     def encode_tokens(
-        self, latents: Iterable[Tensor], encoder: SymbolEncoder, edges: EdgeWriter, sent: Sequence[int]
-    ) -> list[TtFrame]:
-        """Append a series to a stream.
+        self, latents: Sequence[Tensor] | Tensor, parts: PartWriter, sent: Sequence[int]
+    ) -> Iterator[TtFrame]:
+        """Append a series, a part each timestep, as they are asked for.
 
         Parameters
         ----------
@@ -170,23 +175,22 @@ class TtCoder:
         InputError : latents, or parameters that follow from them, are not finite; or see `sent`
         """
         self._check_sent(sent)
-        return list(self._series((self._sender(y, encoder) for y in latents), edges, sent))
+        return self._series(self._writing(y, count, parts) for y, count in zip(latents, sent, strict=True))
 
-    @torch.inference_mode()
     def decode_tokens(
-        self, decoder: SymbolDecoder, edges: EdgeReader, rows: int, cols: int, sent: Sequence[int]
+        self, parts: PartReader, rows: int, cols: int, sent: Sequence[int]
     ) -> Iterator[TtFrame]:
         """Inverse of `encode_tokens` for latents of rows x cols, one frame after the other.
 
-        Left to the caller are `finish` of decoder and edges, and the CRC: compare it before frames are used.
+        Left to the caller is `finish` of the parts.
 
         Raises
         ------
         MalformedSection, Truncated : a stream is invalid; ExactnessError : see `entropy/exact.py`
-        InputError : see `sent`
+        ChecksumMismatch, TrailingBytes : see `PartReader.part`; InputError : see `sent`
         """
         self._check_sent(sent)
-        yield from self._series(itertools.repeat(_Receiver(decoder, (rows, cols)), len(sent)), edges, sent)
+        return self._series(self._reading(rows, cols, count, parts) for count in sent)
 
     def _check_sent(self, sent: Sequence[int]) -> None:
         least = 0 if self._repacked else TOKENS
@@ -195,22 +199,32 @@ class TtCoder:
                 f"sent: found {list(sent)}, expected {least} to {TOKENS} tokens of each timestep"
             )
 
-    def _sender(self, y: Tensor, encoder: SymbolEncoder) -> _Sender:
-        if not torch.isfinite(y).all():
-            raise InputError("latents: found values that are not finite")
-        rows, cols = y.shape[1:]
-        wide = reflect(y[None].double().clamp(-MAX_MEAN, MAX_MEAN), 0, padded(rows), padded(cols))
-        return _Sender(encoder, (rows, cols), split(torch.round(wide), repacked=self._repacked))
+    def _writing(self, y: Tensor, sent: int, parts: PartWriter) -> _Coding:
+        """How a frame is encoded."""
 
-    def _series(
-        self, sides: Iterable[_Side], edges: EdgeWriter | EdgeReader, sent: Sequence[int]
-    ) -> Iterator[TtFrame]:
-        """All frames, one after the other."""
+        def side(encoder: SymbolEncoder) -> _Side:
+            if not torch.isfinite(y).all():
+                raise InputError("latents: found values that are not finite")
+            rows, cols = y.shape[1:]
+            wide = reflect(y[None].double().clamp(-MAX_MEAN, MAX_MEAN), 0, padded(rows), padded(cols))
+            return _Sender(encoder, (rows, cols), split(torch.round(wide), repacked=self._repacked))
+
+        return _Coding(parts, side, sent)
+
+    def _reading(self, rows: int, cols: int, sent: int, parts: PartReader) -> _Coding:
+        """How a frame is decoded."""
+        return _Coding(parts, lambda decoder: _Receiver(decoder, (rows, cols)), sent)
+
+    @torch.inference_mode()
+    def _series(self, frames: Iterable[_Coding]) -> Iterator[TtFrame]:
+        """All frames, one after the other, a part each."""
         past = (self._network.before_first(torch.float64),) * 2
         frame: TtFrame | None = None
-        for t, (side, count) in enumerate(zip(sides, sent, strict=True)):
+        for t, coding in enumerate(frames):
             past = self._after(past, frame.y_hat, t) if frame else past
-            frame = self._frame(past, side, edges, count)
+            with coding.parts.part() as part:
+                frame = self._frame(past, coding.side(part.symbols), part.edges, coding.sent)
+                part.crc.add(frame.y_hat)
             yield frame
 
     def _after(self, past: _Past, y_hat: NDArray[np.int32], t: int) -> _Past:

@@ -21,13 +21,17 @@ from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from eocodec.entropy.coder import LatentCoder, Latents, SeriesCoder
-from eocodec.entropy.context_coder import ContextCoder, ContextPrior
+from eocodec.entropy.context_coder import ContextCoder
+from eocodec.entropy.context_prior import ContextPrior
 from eocodec.entropy.factorized_coder import FactorizedCoder
+from eocodec.entropy.layer_channels import LayeredPrior
+from eocodec.entropy.layered_coder import layered_coder
 from eocodec.entropy.levels import lmbda_at
 from eocodec.entropy.temporal_coder import TemporalCoder, TemporalPrior
 from eocodec.errors import ConfigError, ModelNotFound, WeightsError
 from eocodec.models.elic import ElicConfig, TecElic
 from eocodec.models.exact_synthesis import exact_image
+from eocodec.models.flextec import FlexTec
 from eocodec.models.fp import FpConfig, TecFp
 from eocodec.models.fp_inference import Inference, Reconstruction
 from eocodec.models.model import Model
@@ -41,6 +45,7 @@ from eocodec.sensors import S2_L2A
 KEEP_FLOAT32 = ("latent_std", "log2_step", "basis", "root_weight")  # few numbers that multiply everything
 
 Network: TypeAlias = TecFp | TecElic
+_FAMILIES = {"tec-elic": TecElic, "tec-tt": TecTt, "flextec": FlexTec}
 _LOADED_AS = {"f": np.float32, "i": np.int64}
 
 
@@ -68,6 +73,8 @@ class LoadedModel:
         """Codes this model's latents."""
         if isinstance(self.prior, TemporalPrior):
             return TemporalCoder(self._context_coder(self.prior.first), self._context_coder(self.prior.later))
+        if isinstance(self.prior, LayeredPrior):
+            return layered_coder(self.prior, *self._spectral)
         if isinstance(self.prior, ContextPrior):
             return self._context_coder(self.prior)
         if not isinstance(self.network, TecFp):
@@ -76,8 +83,12 @@ class LoadedModel:
         return FactorizedCoder(self.prior, log2_step, self.ring)
 
     def _context_coder(self, prior: ContextPrior) -> ContextCoder:
-        basis = self.network.block_transform.basis.detach().numpy().astype(np.float32)
-        return ContextCoder(prior, basis, self.ring)
+        return ContextCoder(prior, *self._spectral)
+
+    @property
+    def _spectral(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The fixed bases, and the ring of each frequency."""
+        return self.network.block_transform.basis.detach().numpy().astype(np.float32), self.ring
 
     def analysis(self, dn: torch.Tensor) -> torch.Tensor:
         """DN [C, H, W] -> y [M, n]; see `Inference.analysis`."""
@@ -133,9 +144,8 @@ def save(path: Path, network: Network, prior: Prior, details: dict[str, Any]) ->
 
 def _empty_network(card: ModelCard) -> Network:
     family, config = card.details["family"], card.details["config"]
-    if family in ("tec-elic", "tec-tt"):
-        sizes = ElicConfig.from_dict(config)
-        return TecElic(sizes) if family == "tec-elic" else TecTt(sizes)
+    if family in _FAMILIES:
+        return _FAMILIES[family](ElicConfig.from_dict(config))
     if family == "tec-fp":
         return TecFp(FpConfig.from_dict(config))
     raise ConfigError(f"{card.path}: no such family of models: {family!r}; a later eocodec may know it")

@@ -3,6 +3,9 @@
 Cheng et al., *Learned Image Compression with Discretized Gaussian Mixture Likelihoods and Attention Modules*,
 CVPR 2020, section 3.3, and He et al., *ELIC*, CVPR 2022, figure 2. Parameter names are those of the published
 checkpoints.
+
+What is added to x is computed in the dtype of the weights, and x keeps its own: with weights in bfloat16 and
+x in float32, only what is added is rounded.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> same."""
-        return x + self.conv3(torch.relu(self.conv2(torch.relu(self.conv1(x)))))  # type: ignore[no-any-return]
+        h = torch.relu(self.conv1(x.to(self.conv1.weight.dtype)))
+        return x + self.conv3(torch.relu(self.conv2(h)))  # type: ignore[no-any-return]
 
 
 class AttentionUnit(nn.Module):
@@ -39,7 +43,7 @@ class AttentionUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> same."""
-        return torch.relu(x + self.conv(x))
+        return torch.relu(x + self.conv(x.to(self.conv[0].weight.dtype)))  # type: ignore[arg-type]
 
 
 class Attention(nn.Module):
@@ -52,4 +56,5 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> same."""
-        return x + self.conv_a(x) * torch.sigmoid(self.conv_b(x))  # type: ignore[no-any-return]
+        h = x.to(self.conv_b[-1].weight.dtype)  # type: ignore[arg-type]
+        return x + self.conv_a(h) * torch.sigmoid(self.conv_b(h))  # type: ignore[no-any-return]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
+from eocodec.residual.cells import Copies
 from eocodec.residual.fit import fit_prediction, fit_tables
 from eocodec.residual.model import MAX_REFERENCES, PassModel, State
+from eocodec.residual.repeats import Grids
 from eocodec.residual.scan import passes
 from eocodec.residual.side import NO_PREDICTION, Prediction, Reader, Side, Writer
 from eocodec.residual.symbols import decode_scaled, encode_scaled
@@ -36,22 +38,23 @@ class _Source(Protocol):
         """Symbols of a pass, [rows, cols]; 0 where not coded."""
 
 
-def _run(state: State, coded: Bools, source: _Source) -> Ints:
+def _run(state: State, coded: Bools, source: _Source, grids: Grids) -> Ints:
     """Code one timestep, pass by pass; returns the reconstructed values [C, H, W]."""
     done: list[int] = []
     rows, cols = coded.shape[1:]
     for band in state.order.tolist():
         references = source.references(state, done, band)
+        copies = Copies(coded[band], grids.cells(band, coded[band]))
         for scan in passes((rows, cols)):
-            part = scan.take(coded[band])
+            part = copies.coded(scan)
             if not part.any():
                 continue
             model = PassModel(state, band, done, references, scan)
             plan = source.prediction(model, part)
             predicted, fraction = model.predict(plan.weights, plan.shift)
             symbols = source.symbols(model, predicted, fraction, part)
-            scan.put(state.values[band], state.reconstruct(band, predicted, symbols))
-            scan.put(state.magnitudes[band], np.abs(symbols))
+            values = state.reconstruct(band, predicted, symbols)
+            copies.put(scan, part, (state.values[band], values), (state.magnitudes[band], np.abs(symbols)))
         state.finish_band(band)
         done.append(band)
     return np.asarray(state.values + state.centre[:, None, None])
@@ -145,7 +148,7 @@ def encode_timestep(encoder: SymbolEncoder, values: Ints, coded: Bools, task: Ta
             centre[band] = round(float(values[band][coded[band]].mean()))
     centre[order] = side.centres(centre[order])
     state = task.state(values.shape, order, centre, bounds)
-    return _run(state, coded, _FromPixels(encoder, side, values - centre[:, None, None]))
+    return _run(state, coded, _FromPixels(encoder, side, values - centre[:, None, None]), task.grids)
 
 
 def decode_timestep(decoder: SymbolDecoder, coded: Bools, task: Task) -> Ints:
@@ -160,7 +163,8 @@ def decode_timestep(decoder: SymbolDecoder, coded: Bools, task: Task) -> Ints:
     order = side.order(range(len(coded)))
     centre = np.empty(len(coded), np.int64)
     centre[order] = side.centres(np.zeros(len(coded), np.int64))
-    return _run(task.state(coded.shape, order, centre, bounds), coded, _FromStream(decoder, side))
+    state = task.state(coded.shape, order, centre, bounds)
+    return _run(state, coded, _FromStream(decoder, side), task.grids)
 
 
 @dataclass(frozen=True)
@@ -168,11 +172,13 @@ class Task:
     """What both sides know before a timestep.
 
     max_error : E; nodata : a value that no coded pixel has, or None; base : [C, H, W], int64, or None
+    grids : which pixels of a band are copies of others
     """
 
     max_error: int
     nodata: int | None = None
     base: Ints | None = None
+    grids: Grids = field(default_factory=Grids)
 
     def state(self, shape: tuple[int, ...], order: Ints, centre: Ints, bounds: tuple[int, int]) -> State:
         """The state before the first pass.

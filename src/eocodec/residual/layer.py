@@ -12,6 +12,7 @@ from eocodec.coding.crc import symbols_crc
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.errors import ChecksumMismatch, InputError
 from eocodec.residual.coder import Task, decode_timestep, encode_timestep
+from eocodec.residual.repeats import Grids, find_repeats, unpack_repeats
 from eocodec.types import BoolArray, IntArray
 
 Ints = NDArray[np.int64]
@@ -46,11 +47,14 @@ def encode_residual(
     wide = np.where(coded, values, 0).astype(np.int64)
     if wide.size and np.abs(wide).max() > MAX_VALUE:
         raise InputError(f"values of up to {np.abs(wide).max()}, expected at most {MAX_VALUE}")
+    repeats = find_repeats(wide, coded, 2 * max_error + 1)
+    grids = Grids(repeats)
     out = np.empty(wide.shape, np.int64)
     for t, frame in enumerate(wide):
-        task = Task(max_error, nodata, None if base is None else base[t])
+        task = Task(max_error, nodata, None if base is None else base[t], grids)
         out[t] = encode_timestep(encoder, frame, coded[t], task)
-    return ResidualFrame(base is not None, symbols_crc(out), edges, *encoder.finish())
+    stated = b"" if repeats is None else repeats.pack()
+    return ResidualFrame(base is not None, symbols_crc(out), edges, *encoder.finish(), stated)
 
 
 def decode_residual(
@@ -69,9 +73,11 @@ def decode_residual(
     ChecksumMismatch : they decode to other values than those written
     """
     decoder = SymbolDecoder(frame.stream, frame.escapes)
+    bands, rows, cols = coded.shape[1:]
+    grids = Grids(unpack_repeats(frame.repeats, bands, (rows, cols)) if frame.repeats else None)
     out = np.empty(coded.shape, np.int64)
     for t, part in enumerate(coded):
-        task = Task(max_error, nodata, None if base is None else base[t])
+        task = Task(max_error, nodata, None if base is None else base[t], grids)
         out[t] = decode_timestep(decoder, part, task)
     decoder.finish()
     found = symbols_crc(out)

@@ -63,8 +63,8 @@ def decode_bounded(stream: Codestream, coded: BoolArray, base_layer: BaseLayer) 
         edges = EdgeReader(frame.edges)
         base = base_layer(stream, edges)
         edges.finish()
-    elif SectionType.SYMBOLS in stream.sections or header.symbols_crc:
-        raise MalformedSection("section symbols: stands beside a residual that has no base layer (R52)")
+    elif {SectionType.SYMBOLS, SectionType.PARTS} & stream.sections.keys() or header.symbols_crc:
+        raise MalformedSection("sections: symbols beside a residual that has no base layer (R52)")
     nodata = None if header.nodata is None else int(header.nodata)
     values = decode_residual(frame, coded, header.max_error, nodata=nodata, base=base)
     limits = np.iinfo(header.dtype)

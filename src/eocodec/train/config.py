@@ -95,21 +95,20 @@ class ContextConfig:
 
 @dataclass(frozen=True)
 class CodedConfig:
-    """TEC-ELIC's transforms trained on under its own coder (`train/coded_loop.py`)."""
+    """TEC-ELIC's synthesis trained on, on what its own coder leaves (`train/synthesis_loop.py`)."""
 
     crops: int = 0  # to be coded beforehand; 0: training as usual
-    side: int = 256  # pixels
+    side: int = 256  # pixels; each step sees parts of `data.crop`
     model: str = "tec-elic"  # id or weights file: where it starts, and whose coder it is
-    slope: float = 0.54  # bits that a unit of squared error is worth to the coder, of lambda; measured
     held_out: str = ""  # places to evaluate on, comma separated
     held_crops: int = 64
 
 
 @dataclass(frozen=True)
 class SeriesConfig:
-    """Fitting TEC-TT to the series of an image model, for `run.minutes` (`temporal_fit.py`)."""
+    """Fitting TEC-TT or FlexTEC to series, for `run.minutes` (`temporal_fit.py`, `layered_fit.py`)."""
 
-    image_model: str = "tec-elic"  # id or weights file
+    image_model: str = "tec-elic"  # id or weights file; for FlexTEC a TEC-TT
     crops: int = 300  # series a round
     rounds: int = 2  # the next round predicts with the gains of the round before
     hidden: int = 48  # its width

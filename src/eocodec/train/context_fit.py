@@ -22,7 +22,8 @@ from eocodec.entropy.context import (
     ContextNet,
     Request,
 )
-from eocodec.entropy.context_coder import MAX_SHIFTED, ContextCoder, ContextFrame, ContextPrior
+from eocodec.entropy.context_coder import ContextCoder, ContextFrame
+from eocodec.entropy.context_prior import MAX_SHIFTED, ContextPrior
 from eocodec.entropy.exact import EdgeWriter
 from eocodec.entropy.family import LOG2_SMALLEST, SCALES, SCALES_PER_OCTAVE, SHAPES, table_costs
 from eocodec.entropy.levels import nearest_level
@@ -39,7 +40,7 @@ SCALE_FEATURE = FEATURES - 12  # log2 of the mean that the tile's spectrum state
 _SCHEDULE = OptimConfig(warmup_steps=100, flat_share=0.3)
 _LEAST_BITS = 0.05  # added to a unit's bits where units are compared
 _ROUNDING = 1 / 6  # squared steps, at least: what rounding adds to a variance
-_SHIFT_PRIOR = 200.0  # symbols at no shift that every mean shift is drawn to
+SHIFT_PRIOR = 200.0  # symbols at no shift that every mean shift is drawn to
 
 Float = NDArray[np.float32]
 Counts = NDArray[np.float64]
@@ -183,12 +184,20 @@ def joined(parts: Sequence[Units]) -> Units:
 
 
 class TableCosts:
-    """Bits of magnitudes under the family's tables, linear between neighbouring tables."""
+    """Bits of what is counted of units, linear between neighbouring tables.
 
-    def __init__(self, family: CdfTables) -> None:
+    costs : [tables, width + 1], of magnitudes 0 .. width, or of other things that are numbered so
+    """
+
+    def __init__(self, costs: Float) -> None:
+        self.width = costs.shape[1] - 1
+        self.costs = torch.from_numpy(np.ascontiguousarray(costs))
+
+    @classmethod
+    def of_family(cls, family: CdfTables) -> TableCosts:
+        """Of magnitudes under a family's tables."""
         costs = table_costs(family)
-        self.width = costs.shape[1] // 2
-        self.costs = torch.from_numpy(np.ascontiguousarray(costs[:, self.width :]))  # magnitudes 0 ..
+        return cls(costs[:, costs.shape[1] // 2 :])
 
     def corners(self, scale: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
         """Rows [4, n] of the tables around and their weights [4, n]; scale, shape [n] in indices."""
@@ -212,8 +221,7 @@ class TableCosts:
 
 
 class _Mlp(nn.Sequential):
-    def __init__(self, features: int, hidden: int) -> None:
-        outputs = 2 if features == FEATURES else 3
+    def __init__(self, features: int, hidden: int, outputs: int) -> None:
         super().__init__(
             nn.Linear(features, hidden),
             nn.LeakyReLU(0.1),
@@ -272,25 +280,23 @@ def stated_scale(log2_mean: Tensor) -> Tensor:
 
 def train_net(
     units: Units,
-    family: CdfTables,
+    costs: TableCosts,
     *,
     hidden: int,
     minutes: float,
     batch: int = 8192,
     rate: float = 4e-3,
-    start: ContextNet | None = None,
+    gain: bool = False,
     log: Callable[[str], None] = print,
 ) -> ContextNet:
     """Fit the network to units by the bits that their symbols take, for a time; the rate anneals to zero.
 
-    start : a network of these sizes to go on from
+    gain : of a prediction is to be fitted too
     """
-    draw, rng = _Draw(units, TableCosts(family)), np.random.default_rng(0)
+    draw, rng = _Draw(units, costs), np.random.default_rng(0)
     sample = torch.from_numpy(units.features[:: max(1, len(units.features) // 100_000)]).float()
     mean, std = sample.mean(0), sample.std(0) + 1e-3
-    net = _Mlp(units.features.shape[1], hidden)
-    if start is not None:
-        _unfold(start, net, mean, std)
+    net = _Mlp(units.features.shape[1], hidden, 3 if gain else 2)
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)
     begin, steps, window = time.perf_counter(), 0, [0.0, 0.0]
     while (progress := (time.perf_counter() - begin) / (60 * minutes)) < 1:
@@ -301,7 +307,7 @@ def train_net(
         out = net((x - mean) / std)
         scale = stated_scale(x[:, SCALE_FEATURE]) + SCALE_UNIT * out[:, 0]
         bits, plain = draw.bits(at, scale, SHAPE_UNIT * out[:, 1]), torch.from_numpy(draw.plain[at])
-        if out.shape[1] == 3:
+        if gain:
             agreed, count = (
                 torch.from_numpy(units.agreed[at]),
                 torch.from_numpy(units.counts[at].sum(1) + 0.0),
@@ -346,20 +352,8 @@ def _folded(net: _Mlp, mean: Tensor, std: Tensor) -> ContextNet:
     return ContextNet((stored[0], stored[1], stored[2]), (stored[3], stored[4], stored[5]))
 
 
-@torch.no_grad()
-def _unfold(start: ContextNet, net: _Mlp, mean: Tensor, std: Tensor) -> None:
-    """Inverse of `_folded`: the network's weights into `net`."""
-    layers = [layer for layer in net if isinstance(layer, nn.Linear)]
-    weights, biases = ([torch.from_numpy(a) for a in part] for part in (start.weights, start.biases))
-    biases[0] = biases[0] + weights[0] @ mean.double()
-    weights[0] = weights[0] * std.double()
-    for layer, weight, bias in zip(layers, weights, biases, strict=True):
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
-
-
-def fit_shift(coder: ContextCoder, tiles: Iterable[Tile]) -> Float:
-    """Mean distance of latents from their symbols' magnitudes, [tables, MAX_SHIFTED], drawn to zero."""
+def fit_shift(coder: ContextCoder, tiles: Iterable[Tile], usual: float = 0.0) -> Float:
+    """Mean distance of latents from their magnitudes, [tables, MAX_SHIFTED], drawn to a usual one."""
     rows = len(coder.prior.shift)
     total, count = np.zeros((rows, MAX_SHIFTED)), np.zeros((rows, MAX_SHIFTED))
 
@@ -373,4 +367,4 @@ def fit_shift(coder: ContextCoder, tiles: Iterable[Tile]) -> Float:
 
     for tile in tiles:
         _encode(coder, tile, observe)
-    return (total / (count + _SHIFT_PRIOR)).astype(np.float32)
+    return ((total + usual * SHIFT_PRIOR) / (count + SHIFT_PRIOR)).astype(np.float32)

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from eocodec.codestream import MAX_QUALITY
 from eocodec.entropy.axes import entry_count
 from eocodec.entropy.axes_tables import AxesTables
-from eocodec.entropy.context import ContextNet
-from eocodec.entropy.context_coder import MAX_SHIFTED, ContextCoder, ContextPrior
+from eocodec.entropy.context_coder import ContextCoder
+from eocodec.entropy.context_prior import MAX_SHIFTED, ContextPrior
 from eocodec.entropy.family import build_family
 from eocodec.entropy.levels import lmbda_at
 from eocodec.models.klt import HIGH_RATE_STEP
 from eocodec.nn.spectral import RINGS
 from eocodec.train.config import ContextConfig
 from eocodec.train.context_fit import (
+    TableCosts,
     Tile,
     collect,
     fit_shift,
@@ -42,7 +43,6 @@ def fit_context_prior(
     basis: Float,
     ring: NDArray[np.int64],
     config: ContextConfig,
-    start: ContextNet | None = None,
     log: Callable[[str], None] = print,
 ) -> ContextPrior:
     """The prior of transforms that make these latents.
@@ -50,7 +50,6 @@ def fit_context_prior(
     Parameters
     ----------
     draw : gives the latents of a crop; basis : [RINGS, C, C]; ring : [256]
-    start : a network of `config.hidden` to go on from
     """
     levels = [round(MAX_QUALITY * k / (config.levels - 1)) for k in range(config.levels)]
     crops = [draw(seed) for seed in range(SIDE_CROPS)]
@@ -59,16 +58,13 @@ def fit_context_prior(
         frames = [(coder.plan(y, q, lmbda_at(*_ends(config), q)), q) for y in crops for q in levels]
         coder = replace(coder, prior=fit_side_tables(frames, coder.prior))
     log("spectra and partitions counted")
-    if start is not None:
-        coder = replace(coder, prior=replace(coder.prior, net=start))
     for number in range(config.rounds):
         units = collect(coder, _tiles(draw, config, 1000 * (number + 1), config.crops), number)
         log(f"round {number + 1}: {len(units.weight)} units of {config.crops} crops")
         minutes = config.minutes / config.rounds
         net = train_net(
-            units, coder.prior.family, hidden=config.hidden, minutes=minutes, start=start, log=log
+            units, TableCosts.of_family(coder.prior.family), hidden=config.hidden, minutes=minutes, log=log
         )
-        start = net if start is not None else None
         coder = replace(coder, prior=replace(coder.prior, net=net))
     shift = fit_shift(coder, _tiles(draw, config, 1_000_000, SHIFT_TILES))
     return replace(coder.prior, shift=shift)

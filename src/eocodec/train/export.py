@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eocodec.entropy.context_coder import ContextPrior
+from eocodec.entropy.context_prior import ContextPrior
 from eocodec.entropy.prior import FactorizedPrior
 from eocodec.errors import ConfigError
 from eocodec.models import registry, weights
@@ -49,6 +50,8 @@ DISTORTION = "MSE of standardised bands; weights: training.config.loss.band_weig
 DATA = "Sentinel-2 L1C and L2A; contains modified Copernicus Sentinel data (2015 and later)"
 
 Float = NDArray[np.float32]
+_Made: TypeAlias = tuple[TecFp | TecElic, FactorizedPrior | ContextPrior, dict[str, Any]]
+_Make: TypeAlias = Callable[[dict[str, Tensor], TrainConfig], _Made]
 
 
 def _shipped(network: TecFp | TecElic) -> None:
@@ -87,7 +90,9 @@ def export(checkpoint: Path, out: Path, notes: dict[str, Any] | None = None) -> 
         raise ConfigError(f"no checkpoint at {checkpoint}")
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     config = parse_config(state["config"])
-    make = _elic if config.model_id == "tec-elic" else _fp
+    make: _Make = _fp
+    if config.model_id == "tec-elic":
+        make = _coded if config.coded.crops else _elic
     network, prior, specific = make(state["average"], config)
     details: dict[str, Any] = {
         "id": config.model_id,
@@ -99,6 +104,7 @@ def export(checkpoint: Path, out: Path, notes: dict[str, Any] | None = None) -> 
             "minutes": round(state["elapsed"] / 60, 1),
             "commit": state.get("commit", "unknown"),
             "config": config.to_dict(),
+            **_before(config),
         },
         "distortion": DISTORTION,
         "data": DATA,
@@ -123,21 +129,16 @@ def _fp(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecFp, Factori
     return network, prior, rates
 
 
-def _prior_before(config: TrainConfig) -> ContextPrior | None:
-    """The prior that a run on coded crops has started from."""
-    if not config.coded.crops:
-        return None
-    prior = weights.load(registry.by_id(config.coded.model)).prior
-    if not isinstance(prior, ContextPrior):
-        raise ConfigError(f"{config.coded.model} has no context model")
-    return prior
-
-
-def _elic(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecElic, ContextPrior, dict[str, Any]]:
+def _elic_network(average: dict[str, Tensor], config: TrainConfig) -> TecElic:
     sizes = {k: v for k, v in config.model.items() if k not in ("transform", "levels")}
     network = TecElic(ElicConfig.from_dict(sizes))
     network.load_state_dict({k: v for k, v in average.items() if not k.startswith("steps.")})
     _shipped(network)
+    return network
+
+
+def _elic(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecElic, ContextPrior, dict[str, Any]]:
+    network = _elic_network(average, config)
     scenes = load_cached(data_root(config.data.root or None), Path(config.data.cache))
 
     def draw(seed: int) -> Float:
@@ -146,11 +147,25 @@ def _elic(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecElic, Con
         return np.asarray(_latents(network, crop)[0].reshape(-1, side, side))
 
     linear = network.block_transform
-    before = _prior_before(config)
-    if before is not None and "g_a" in config.optim.freeze.split(","):
-        prior = before  # the latents are what they were
-    else:
-        start = None if before is None else before.net
-        prior = fit_context_prior(draw, linear.basis.numpy(), linear.ring.numpy(), config.context, start)
-    rates = {"lmbda": [config.context.lmbda_min, config.context.lmbda_max]}
-    return network, prior, {**rates, "departures": list(ELIC_DEPARTURES)}
+    prior = fit_context_prior(draw, linear.basis.numpy(), linear.ring.numpy(), config.context)
+    return network, prior, _elic_details([config.context.lmbda_min, config.context.lmbda_max])
+
+
+def _coded(average: dict[str, Tensor], config: TrainConfig) -> tuple[TecElic, ContextPrior, dict[str, Any]]:
+    """Of a run on coded crops: latents are what they were, and so is the prior."""
+    before = weights.load(registry.by_id(config.coded.model))
+    if not isinstance(before.prior, ContextPrior):
+        raise ConfigError(f"{config.coded.model} has no context model")
+    return _elic_network(average, config), before.prior, _elic_details(before.card.details["lmbda"])
+
+
+def _before(config: TrainConfig) -> dict[str, Any]:
+    """How the weights were trained that a run on coded crops has started from."""
+    if not config.coded.crops:
+        return {}
+    details = registry.by_id(config.coded.model).details
+    return {"before": {"sha256": details["sha256"], **details["training"]}}
+
+
+def _elic_details(lmbda: list[float]) -> dict[str, Any]:
+    return {"lmbda": lmbda, "departures": list(ELIC_DEPARTURES)}

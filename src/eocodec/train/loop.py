@@ -21,7 +21,7 @@ from torch import Tensor
 from eocodec.errors import ConfigError
 from eocodec.models.fp import FpConfig, TecFp
 from eocodec.models.klt import init_linear, init_steps
-from eocodec.train import evaluate, losses, optim, temporal_fit
+from eocodec.train import evaluate, layered_fit, losses, optim, temporal_fit
 from eocodec.train.checkpoint import (
     CHECKPOINT,
     averaged,
@@ -37,6 +37,7 @@ from eocodec.train.export import export
 from eocodec.train.scenes import data_root, load_cached
 
 KLT_PATCHES = 12_000
+_FITS = {fit.MODEL_ID: fit.run for fit in (temporal_fit, layered_fit)}  # no transforms to train
 
 
 class Prefetcher:
@@ -209,9 +210,9 @@ class Trainer:
 def _trainer(config: TrainConfig, folder: Path) -> Trainer:
     if not config.coded.crops:
         return Trainer(config, folder)
-    from eocodec.train.coded_loop import CodedTrainer  # it is a Trainer itself
+    from eocodec.train.synthesis_loop import SynthesisTrainer  # it is a Trainer itself
 
-    return CodedTrainer(config, folder)
+    return SynthesisTrainer(config, folder)
 
 
 def _train(trainer: Trainer) -> None:
@@ -257,8 +258,8 @@ def run(config_path: str | Path, out: str | Path | None = None, overrides: Seque
     config = load_config(config_path, overrides)
     folder = Path(out) if out else Path("runs") / Path(config_path).stem
     claim_folder(folder, config.to_dict())
-    if config.model_id == temporal_fit.MODEL_ID:
-        print(f"weights {temporal_fit.run(config, folder)}", flush=True)
+    if config.model_id in _FITS:
+        print(f"weights {_FITS[config.model_id](config, folder)}", flush=True)
         return folder
     trainer = _trainer(config, folder)
     resumed = trainer.resume()

@@ -13,17 +13,25 @@ import torch
 from numpy.typing import NDArray
 
 from eocodec.codestream import MAX_QUALITY
-from eocodec.coding.range_coder import SymbolEncoder
 from eocodec.entropy.context import PAST_FEATURES, ContextNet
-from eocodec.entropy.context_coder import ContextCoder, ContextFrame, ContextPrior
-from eocodec.entropy.exact import EdgeWriter
+from eocodec.entropy.context_coder import ContextCoder, ContextFrame
+from eocodec.entropy.context_prior import ContextPrior
+from eocodec.entropy.parts import PartWriter
 from eocodec.entropy.temporal_coder import TemporalCoder, TemporalPrior
 from eocodec.errors import ConfigError
 from eocodec.models import registry, weights
 from eocodec.models.stored_prior import pack_prior
 from eocodec.models.tt import TecTt
 from eocodec.train.config import SeriesConfig, TrainConfig
-from eocodec.train.context_fit import SHARE_KEPT, Collector, Units, fit_side_tables, joined, train_net
+from eocodec.train.context_fit import (
+    SHARE_KEPT,
+    Collector,
+    TableCosts,
+    Units,
+    fit_side_tables,
+    joined,
+    train_net,
+)
 from eocodec.train.scenes import data_root, load_cached
 from eocodec.train.series import SeriesSampler
 
@@ -57,7 +65,7 @@ def start_later(first: ContextPrior) -> ContextPrior:
     return replace(first, net=ContextNet((inwards, net.weights[1], outwards), biases))
 
 
-class _Series:
+class RandomSeries:
     """Latents of random series under an image model."""
 
     def __init__(self, model: weights.LoadedModel, config: TrainConfig) -> None:
@@ -83,7 +91,7 @@ def fit_later(
     first = model.coder
     if not isinstance(first, ContextCoder):
         raise ConfigError(f"series.image_model: {model.card.id} has no context model")
-    draw, series = _Series(model, config).draw, config.series
+    draw, series = RandomSeries(model, config).draw, config.series
     later = start_later(first.prior)
     for number in range(series.rounds):
         coder = TemporalCoder(first, replace(first, prior=later))
@@ -92,9 +100,10 @@ def fit_later(
             later = fit_side_tables(frames, later)
         net = train_net(
             units,
-            later.family,
+            TableCosts.of_family(later.family),
             hidden=series.hidden,
             minutes=config.run.minutes / series.rounds,
+            gain=True,
             log=lambda line: log(f"  {line}"),
         )
         later = replace(later, net=net)
@@ -116,7 +125,7 @@ def _collect(
         y, quality_steps = draw(), int(rng.integers(0, MAX_QUALITY + 1))
         lmbda = model.lmbda(quality_steps)
         keep = Collector(SHARE_KEPT, lmbda**-0.5 / y[0, 0].size, rng)
-        coded = coder.encode_series(y, SymbolEncoder(), EdgeWriter(), quality_steps, lmbda, keep)
+        coded = list(coder.encode_series(y, PartWriter(), quality_steps, lmbda, keep))
         if keep.kept:
             parts.append(keep.units())
         frames += [(f.frame, quality_steps) for f in coded if len(f.prediction.back)]
@@ -177,12 +186,9 @@ def _save(
     notes: dict[str, Any],
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    card = model.card
     network = TecTt(model.network.config)  # type: ignore[arg-type]
     network.load_state_dict(model.network.state_dict())
-    details = {key: card.details[key] for key in ("bands", "lmbda", "distortion", "data", "licence")}
-    image_model = {"id": card.id, "sha256": card.details["sha256"], **card.details["training"]}
-    details["training"] = {"image_model": image_model, **training}
+    details = card_details(model, training)
     path = folder / f"{MODEL_ID}.safetensors"
     weights.save(
         path,
@@ -191,3 +197,12 @@ def _save(
         {"id": MODEL_ID, "family": MODEL_ID, **details, "departures": list(DEPARTURES), "fit": notes},
     )
     return path
+
+
+def card_details(model: weights.LoadedModel, training: dict[str, Any]) -> dict[str, Any]:
+    """What a card of a series model takes over from its image model's, and how it was trained."""
+    card = model.card
+    details = {key: card.details[key] for key in ("bands", "lmbda", "distortion", "data", "licence")}
+    image_model = {"id": card.id, "sha256": card.details["sha256"], **card.details["training"]}
+    details["training"] = {"image_model": image_model, **training}
+    return details

@@ -17,14 +17,14 @@ function percentCell(mean_, worst) {
   return element("td", { class: mean_ <= 0 ? "good" : "bad" }, text);
 }
 
+/* Of several models, the one that needs the fewest bits against the first opponent that it meets. */
 function leadFigures() {
-  const figures = [];
-  for (const codec of DATA.summary.codecs.filter((c) => DATA.ours.includes(c.name) && c.kind === "lossy" && c.bd))
-    for (const [anchor, bd] of Object.entries(codec.bd)) {
-      if (bd.mean_percent === null || figures.length >= 6) continue;
-      figures.push(element("div", {}, element("strong", { class: bd.mean_percent <= 0 ? "good" : "bad" }, `${signed(bd.mean_percent, 1)} %`),
-        `bits of ${codec.name} against ${labelOf(anchor)}; worst tile ${signed(bd.worst_percent, 1)} %`));
-    }
+  const known = (codec) => Object.entries(codec.bd).filter(([, bd]) => bd.mean_percent !== null);
+  const models = DATA.summary.codecs.filter((c) => DATA.ours.includes(c.name) && c.kind === "lossy" && c.bd && known(c).length)
+    .sort((a, b) => known(a)[0][1].mean_percent - known(b)[0][1].mean_percent);
+  const figures = models.slice(0, 1).flatMap((codec) => known(codec).map(([anchor, bd]) =>
+    element("div", {}, element("strong", { class: bd.mean_percent <= 0 ? "good" : "bad" }, `${signed(bd.mean_percent, 1)} %`),
+      `bits of ${codec.name} against ${labelOf(anchor)}; worst tile ${signed(bd.worst_percent, 1)} %`)));
   byId("lead").hidden = !figures.length;
   byId("lead").replaceChildren(...figures);
 }

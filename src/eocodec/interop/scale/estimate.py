@@ -14,6 +14,7 @@ from eocodec.errors import CodecError, InputError
 from eocodec.interop.files import settings_for
 from eocodec.interop.layer_store import CHUNK, LAYERS, Beside, write_array, write_layers
 from eocodec.interop.layers import CroppedLayer, Layer, layers_of
+from eocodec.interop.model_bands import for_model
 from eocodec.interop.scale.manifest import MANIFEST, read_manifest
 from eocodec.interop.scale.many import ON_ALL_CORES, is_done
 from eocodec.interop.scale.pools import Workers, count_workers
@@ -22,6 +23,7 @@ from eocodec.interop.scale.work import Request, spread_windows
 from eocodec.interop.scene import SceneSource
 from eocodec.interop.store import overhead_bytes
 from eocodec.interop.views import View
+from eocodec.models import registry
 
 SAMPLED_SOURCES = 8
 SAMPLED_TILES = 2  # of each
@@ -120,6 +122,7 @@ def _measure(source: SceneSource, request: Request, turn: int) -> _Scene:
     """Encode tiles of a scene; those of the next `turn` are elsewhere, as scenes of an archive look alike."""
     from eocodec import codec
 
+    source = for_model(source, registry.by_id(request.options.model).bands)
     info = source.info
     candidates = deque(spread_windows(info.shape[1:], request.tile, SAMPLED_TILES))
     candidates.rotate(-turn * SAMPLED_TILES)
