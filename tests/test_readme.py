@@ -130,7 +130,7 @@ def check_command(words):
     if isinstance(command, click.Group) and len(words) > 1:
         assert words[1] in command.commands, words
         command = command.commands[words[1]]
-    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
     assert {word for word in words if word.startswith("--")} <= known, words
 
 
