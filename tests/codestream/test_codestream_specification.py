@@ -24,11 +24,15 @@ from eocodec.coding import CdfTables, decode_channels, encode_channels, geometri
 from eocodec.entropy import (
     axes_tables,
     context,
-    context_coder,
     context_features,
+    context_prior,
     exact,
+    layered_coder,
+    layers,
+    nested_coder,
     prior,
     spectrum,
+    temporal_coder,
     tile_spectrum,
 )
 from eocodec.entropy.axes import GRID
@@ -126,7 +130,7 @@ def test_numbers_of_the_context_prior():
         f"| `delta_tables` | {delta_tables} tables |",
         f"| `default_scale` | `[L, {bands}, C]` |",
         f"| `net.0.weight`, `net.0.bias` | `[K, {context.FEATURES}]`",
-        f"| `shift` | `[{len(SHAPES) * SCALES}, {context_coder.MAX_SHIFTED}]`, binary32 |",
+        f"| `shift` | `[{len(SHAPES) * SCALES}, {context_prior.MAX_SHIFTED}]`, binary32 |",
         f"*Spectrum*: {bands} groups",
         f"table `{tile_spectrum.CONTEXTS} * live[c] + e[c] // {wide}` of `delta_tables`",
         f"+ carry[c], 0), {SCALES - 1})`",
@@ -139,7 +143,7 @@ def test_numbers_of_the_context_prior():
         f"There are {context_features.PAIRS} pairs.",
         f"`s[b][c] + {context.SCALE_UNIT:g} * p`, whose cell, clipped to 0 to {SCALES - 1}, is the scale",
         f"`{context.SHAPE_UNIT:g} * q`, whose cell, clipped to 0 to {len(SHAPES) - 1}, is the shape",
-        f"min(|k|, {context_coder.MAX_SHIFTED}) - 1]",
+        f"min(|k|, {context_prior.MAX_SHIFTED}) - 1]",
     ):
         assert stated in text
     pairs, others = text.split("| pair | sum |")[1].split("| feature | value | feature | value |")
@@ -204,3 +208,17 @@ def test_worked_example():
     decoded = decode_channels(*contents, index, 4, tables)
     check_symbols(codestream.header, decoded)
     assert np.array_equal(decoded, symbols)
+
+
+def test_numbers_of_the_layered_prior():
+    assert layered_coder.TOKENS == 16
+    assert f"The step is {2**nested_coder.FINEST} times that of the header's quality" in TEXT
+    assert f"`log2_step` of the arrays being {nested_coder.FINEST} higher" in TEXT
+    assert f"snapped to `g = step / {temporal_coder.GRID << nested_coder.FINEST}`" in TEXT
+    assert f"magnitude of layer 0 MUST be at most 2^{nested_coder.MAX_COARSE.bit_length() - 1}." in TEXT
+    for number, cuts in enumerate(layered_coder.CUTS):
+        assert f"| {number + 1} | {', '.join(map(str, cuts))} |" in TEXT
+    assert f"with table `{layers.ROWS} min(m, {layers.PARENTS - 1}) + t` of `children`" in TEXT
+    assert f"has the scale of there plus {SCALES_PER_OCTAVE}, at most {SCALES - 1}." in TEXT
+    assert layers.PARENT_FEATURES == 6
+    assert "The network sees six features after the 38." in TEXT
