@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,7 @@ def plot_series(result: dict[str, Any], name: str, out: Path) -> Path:
         axes = figure.subplots()
         for number, (codec, places) in enumerate(grouped.items()):
             for place, points in places.items():
-                samples = 1
-                for side in shapes[place]:
-                    samples *= side
+                samples = math.prod(shapes[place])
                 bits, psnr = curves.increasing(points)
                 first = place == next(iter(places))
                 axes.plot(

@@ -139,17 +139,30 @@ class ContextCoder:
         keep: bool = False,
     ) -> ContextFrame:
         """`encode` of what is planned already; keep: the frame's `values` are what its symbols stand for."""
-        prior = self.prior
-        prior.axes.encode(encoder, plan.axes)
-        self.encode_partition(encoder, plan.partition, quality_steps)
-        prior.spectrum.encode(encoder, plan.spectrum, quality_steps)
-        worth = np.float32(RDO_STRENGTH * lmbda * prior.step(quality_steps) ** 2)
+        self.encode_stated(plan, encoder, quality_steps)
+        worth = np.float32(RDO_STRENGTH * lmbda * self.prior.step(quality_steps) ** 2)
         kept = empty_values(plan.partition, self.bands, past is not None) if keep else {}
-        writer = PassWriter(plan.values, kept, encoder, prior, worth, observe)
-        values = None if past is None else self.past_values(past, plan.axes, plan.partition, quality_steps)
-        model = ContextModel(prior.net, plan.partition, plan.spectrum, quality_steps / MAX_QUALITY, values)
-        model.run(writer, edges)
+        writer = PassWriter(plan.values, kept, encoder, self.prior, worth, observe)
+        self.model(plan, quality_steps, past).run(writer, edges)
         return replace(plan, symbols=writer.coded, values=kept)
+
+    def encode_stated(self, plan: ContextFrame, encoder: SymbolEncoder, quality_steps: int) -> None:
+        """Append what is stated of a timestep before its symbols."""
+        self.prior.axes.encode(encoder, plan.axes)
+        self.encode_partition(encoder, plan.partition, quality_steps)
+        self.prior.spectrum.encode(encoder, plan.spectrum, quality_steps)
+
+    def decode_stated(self, decoder: SymbolDecoder, rows: int, cols: int, quality_steps: int) -> ContextFrame:
+        """Inverse of `encode_stated`: a frame without symbols."""
+        axes = self.prior.axes.decode(decoder)
+        partition = self.decode_partition(decoder, rows, cols, quality_steps)
+        return ContextFrame(axes, partition, self.prior.spectrum.decode(decoder, quality_steps), (), {})
+
+    def model(self, frame: ContextFrame, quality_steps: int, past: Past | None) -> ContextModel:
+        """The context model of a timestep of which this is stated."""
+        part, quality = frame.partition, quality_steps / MAX_QUALITY
+        values = None if past is None else self.past_values(past, frame.axes, part, quality_steps)
+        return ContextModel(self.prior.net, part, frame.spectrum, quality, values)
 
     def plan(self, y: Float, quality_steps: int, lmbda: float) -> ContextFrame:
         """Axes, partition and spectrum of one timestep, and its latents in steps; arguments of `encode`."""
@@ -179,15 +192,11 @@ class ContextCoder:
         MalformedSection : a stated axis, block or spectrum does not exist, or a symbol is out of range
         ExactnessError : see entropy/exact.py
         """
-        prior = self.prior
-        axes = prior.axes.decode(decoder)
-        partition = self.decode_partition(decoder, rows, cols, quality_steps)
-        spectrum = prior.spectrum.decode(decoder, quality_steps)
-        reader = PassReader(empty_values(partition, self.bands, past is not None), decoder, prior)
-        values = None if past is None else self.past_values(past, axes, partition, quality_steps)
-        model = ContextModel(prior.net, partition, spectrum, quality_steps / MAX_QUALITY, values)
-        model.run(reader, edges)
-        return ContextFrame(axes, partition, spectrum, reader.coded, reader.values)
+        stated = self.decode_stated(decoder, rows, cols, quality_steps)
+        values = empty_values(stated.partition, self.bands, past is not None)
+        reader = PassReader(values, decoder, self.prior)
+        self.model(stated, quality_steps, past).run(reader, edges)
+        return replace(stated, symbols=reader.coded, values=values)
 
     def crc(self, frames: Sequence[ContextFrame]) -> int:
         """CRC32C of all that was decoded."""

@@ -18,7 +18,7 @@ from eocodec.entropy.units import Blocks, Pairs, Units
 PAIRS = 13  # sums beside their expectations
 FEATURES = 2 * PAIRS + 12
 _PAD = 3  # bands below the lowest, all zero
-_FLOOR = 0.1  # added before a logarithm
+FLOOR = 0.1  # added before a logarithm
 
 # Features that symbols or places change: those of an orientation, then those of a whole band. The first so
 # many are all there are while first halves are coded.
@@ -131,7 +131,7 @@ class Sums:
         """[FEATURES, V], features of the tile's units; 0 in place of those that change."""
         x = np.zeros((FEATURES, len(units.pair)))
         self._expect(units, x)
-        x[: 2 * PAIRS] = np.log2(x[: 2 * PAIRS] + _FLOOR)
+        x[: 2 * PAIRS] = logarithms(x[: 2 * PAIRS])
         for half, changing in enumerate(CHANGING):
             x[np.ix_(changing, units.half == half)] = 0
         band, component = self._pairs.band[units.pair], self._pairs.component[units.pair]
@@ -174,7 +174,12 @@ class Sums:
         x[21] = units.half * counts[of, g, 0].sum(1) * mean[g, c]
 
 
+def logarithms(sums: Float) -> Float:
+    """log2(sums + FLOOR), a new array."""
+    return np.asarray(np.log2(sums + FLOOR))
+
+
 def _to_logarithms(sums: Float) -> None:
     """In place."""
-    sums += _FLOOR
+    sums += FLOOR
     np.log2(sums, out=sums)

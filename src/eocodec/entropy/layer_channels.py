@@ -15,7 +15,7 @@ from eocodec.coding.tables import CdfTables
 from eocodec.entropy.context import ContextNet, Request
 from eocodec.entropy.context_prior import MAX_SHIFTED
 from eocodec.entropy.family import SCALES, SCALES_PER_OCTAVE
-from eocodec.entropy.layers import LAST_OUTCOME, ROWS, kind_of, outcome_costs
+from eocodec.entropy.layers import LAST_OUTCOME, ROWS, kind_of, outcome_costs, outcomes_below
 from eocodec.entropy.nested_coder import alive, spectrum_of
 from eocodec.entropy.temporal_coder import TemporalPrior
 from eocodec.errors import MalformedSection
@@ -101,8 +101,7 @@ class Sender:
         if v is None:
             raise TypeError("an encoder has latents")
         lowest = 2 * np.abs(parents.astype(np.int64))
-        size = np.where(parents == 0, np.abs(v), v * np.sign(parents))
-        outcome = np.clip(np.floor(size), lowest, lowest + LAST_OUTCOME).astype(np.int64) - lowest
+        outcome, size = outcomes_below(v, parents)
         table = kind_of(parents) * ROWS + rows
         at = np.flatnonzero(outcome)
         here, costs = outcome[at], self._prior.costs[table[at]]

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eocodec.coding.tables import CdfTables, cost_bits, from_pmfs
-from eocodec.entropy.context_features import Step
+from eocodec.entropy.context_features import Step, logarithms
 from eocodec.entropy.family import SCALES, SHAPES, build_family, scale_of, upper_tail
-from eocodec.entropy.spectrum import BANDS, HALVES, ORIENTATIONS
+from eocodec.entropy.spectrum import BANDS, ORIENTATIONS
 from eocodec.entropy.units import Blocks
 
 PARENTS = 5  # kinds: magnitudes 0, 1, 2, 3, and 4 or more
@@ -30,7 +30,6 @@ PARENT_FEATURES = PARENT_ORIENTED + PARENT_PLAIN
 _WHOLE_CELL = 0.5  # dead zone for which the cell of zero is (-1, 1)
 _EVEN = (0.5, 0.995)  # within which the probability of 2 m, against 2 m + 1, is kept
 _LEAST_ONE = 1e-5  # probability of a child 1 of a parent 0
-_FLOOR = 0.1  # added before a logarithm
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -89,6 +88,16 @@ def kind_of(parents: Symbols) -> Index:
     return np.minimum(np.abs(parents.astype(np.int64)), PARENTS - 1)
 
 
+def outcomes_below(v: NDArray[np.float32], parents: Symbols) -> tuple[Index, NDArray[np.float32]]:
+    """Largest outcomes that magnitudes of latents allow, [same shape], and these along their parents' signs.
+
+    v : latents in steps
+    """
+    lowest = 2 * np.abs(parents.astype(np.int64))
+    size = np.where(parents == 0, np.abs(v), v * np.sign(parents))
+    return np.clip(np.floor(size), lowest, lowest + LAST_OUTCOME).astype(np.int64) - lowest, size
+
+
 class ParentSums:
     """What the layer before says about a unit: features of the context model beside its own.
 
@@ -102,23 +111,16 @@ class ParentSums:
     """
 
     def __init__(self, blocks: Blocks, symbols: Mapping[int, Symbols]) -> None:
-        components = len(next(iter(symbols.values())))
-        sums = np.zeros((BANDS * HALVES * ORIENTATIONS, components, blocks.count))
-        for shape, part in zip(blocks.layouts, blocks.parts, strict=True):
-            counts = shape.counts.ravel()
-            used = np.flatnonzero(counts)
-            by_place = np.abs(symbols[shape.size]).transpose(1, 0, 2)
-            starts = (np.cumsum(counts) - counts)[used]
-            sums[used, :, part] = np.add.reduceat(by_place, starts, axis=0, dtype=np.float64)
-        by_half = sums.reshape(BANDS, HALVES, ORIENTATIONS, components, blocks.count)
+        by_half = blocks.magnitudes(symbols)
+        components = by_half.shape[3]
         both = np.zeros(
             (BANDS + 1, ORIENTATIONS, components + 1, blocks.count)
         )  # with a last one that is none
         both[:-1, :, :-1] = by_half.sum(1)
         band = both.sum(1)
-        self._unit, self._both = _log2(by_half), _log2(both)
-        self._band, self._around = _log2(band), _log2(blocks.around(band))
-        self._mean = _log2(band.mean(2))
+        self._unit, self._both = logarithms(by_half), logarithms(both)
+        self._band, self._around = logarithms(band), logarithms(blocks.around(band))
+        self._mean = logarithms(band.mean(2))
 
     def seen(self, step: Step, half: int) -> tuple[Float, Float]:
         """Features of a half: oriented [PARENT_ORIENTED, P, ORIENTATIONS, N], plain [PARENT_PLAIN, P, N]."""
@@ -134,7 +136,3 @@ class ParentSums:
         plain[0], plain[1] = self._band[band, component], self._around[band, component]
         plain[2] = self._mean[band, component, None]
         return oriented, plain
-
-
-def _log2(sums: Float) -> Float:
-    return np.asarray(np.log2(sums + _FLOOR))

@@ -7,23 +7,22 @@ states how large latents are, not their symbols, so that it holds in other steps
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eocodec.codestream import MAX_QUALITY
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
-from eocodec.entropy.context import ContextModel, Request
+from eocodec.entropy.context import Request
 from eocodec.entropy.context_coder import ContextCoder, ContextFrame, Past, pick
 from eocodec.entropy.context_passes import Observer, PassReader, PassWriter, empty_values
 from eocodec.entropy.context_prior import ContextPrior
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
-from eocodec.entropy.family import SCALES, index_of
 from eocodec.entropy.partition import Partition, choose
 from eocodec.entropy.rdo import state_axes
 from eocodec.entropy.spectrum import BANDS, CELL, layout
+from eocodec.entropy.tile_spectrum import measured
 from eocodec.errors import MalformedSection
 
 AXES_FOR, BLOCKS_FOR = 1, 1  # octaves from the coarsest step to the one that these are chosen for
@@ -105,13 +104,11 @@ class NestedCoder(ContextCoder):
     ) -> NestedFrame:
         """As `ContextCoder.encode_plan`; `values` are kept in any case, those of `plan` are changed."""
         prior, part = self.prior, plan.partition
-        prior.axes.encode(encoder, plan.axes)
-        self.encode_partition(encoder, part, quality_steps)
-        prior.spectrum.encode(encoder, plan.spectrum, quality_steps)
+        self.encode_stated(plan, encoder, quality_steps)
         kept, coarse = empty_values(part, self.bands, past is not None), Coarse.empty(part, self.bands)
         worth = LAYERED_RDO * lmbda * (prior.step(quality_steps) / 2**FINEST) ** 2
         writer = _Writer(plan, kept, encoder, prior, worth, observe, coarse)
-        self._model(plan, quality_steps, past).run(writer, edges)
+        self.model(plan, quality_steps, past).run(writer, edges)
         return NestedFrame(plan.axes, part, plan.spectrum, writer.coded, kept, plan.cost, coarse, plan.values)
 
     def decode(
@@ -124,20 +121,12 @@ class NestedCoder(ContextCoder):
         past: Past | None = None,
     ) -> NestedFrame:
         """As `ContextCoder.decode`."""
-        prior = self.prior
-        axes = prior.axes.decode(decoder)
-        part = self.decode_partition(decoder, rows, cols, quality_steps)
-        stated = NestedFrame(axes, part, prior.spectrum.decode(decoder, quality_steps), (), {})
-        coarse = Coarse.empty(part, self.bands)
-        reader = _Reader(empty_values(part, self.bands, past is not None), decoder, prior, coarse)
-        self._model(stated, quality_steps, past).run(reader, edges)
-        return replace(stated, symbols=reader.coded, values=reader.values, coarse=coarse)
-
-    def _model(self, frame: ContextFrame, quality_steps: int, past: Past | None) -> ContextModel:
-        values = None if past is None else self.past_values(past, frame.axes, frame.partition, quality_steps)
-        return ContextModel(
-            self.prior.net, frame.partition, frame.spectrum, quality_steps / MAX_QUALITY, values
-        )
+        stated = self.decode_stated(decoder, rows, cols, quality_steps)
+        part = stated.partition
+        values, coarse = empty_values(part, self.bands, past is not None), Coarse.empty(part, self.bands)
+        reader = _Reader(values, decoder, self.prior, coarse)
+        self.model(stated, quality_steps, past).run(reader, edges)
+        return NestedFrame(stated.axes, part, stated.spectrum, reader.coded, values, coarse=coarse)
 
 
 def alive(values: Mapping[int, Float], limit: float = 1.0) -> NDArray[np.bool_]:
@@ -146,7 +135,7 @@ def alive(values: Mapping[int, Float], limit: float = 1.0) -> NDArray[np.bool_]:
     for size, v in values.items():
         if v.shape[2]:
             reached = np.maximum(v.max(2), -v.min(2)) >= limit  # (C, N * N)
-            np.logical_or.at(out, _bands(size), reached.T)
+            np.logical_or.at(out, layout(size).bands, reached.T)
     return out
 
 
@@ -154,15 +143,9 @@ def spectrum_of(values: Mapping[int, Float], live: NDArray[np.bool_]) -> Index:
     """Scale indices of mean magnitudes, [BANDS, C], -1 where not live; values by size, [C, N * N, n]."""
     total, count = np.zeros(live.shape), np.zeros((BANDS, 1))
     for size, v in values.items():
-        np.add.at(total, _bands(size), np.abs(v).sum(2, dtype=np.float64).T)
+        np.add.at(total, layout(size).bands, np.abs(v).sum(2, dtype=np.float64).T)
         count += (layout(size).counts.sum((1, 2)) * v.shape[2])[:, None]
-    index = np.rint(index_of(np.maximum(total / np.maximum(count, 1), 1e-9)))
-    return np.asarray(np.where(live, np.clip(index, 0, SCALES - 1), -1), np.int64)
-
-
-def _bands(size: int) -> Index:
-    """[N * N]: band of each sorted place."""
-    return np.repeat(np.arange(BANDS), layout(size).counts.sum((1, 2)))
+    return measured(np.where(live, total, 0), count)
 
 
 class _Writer(PassWriter):

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eocodec.entropy.context_features import Step
-from eocodec.entropy.spectrum import BANDS, HALVES, ORIENTATIONS
+from eocodec.entropy.context_features import FLOOR, Step, logarithms
+from eocodec.entropy.spectrum import BANDS
 from eocodec.entropy.units import Blocks, Pairs
 
 PAST_ORIENTED, PAST_PLAIN = 5, 5
 PAST_FEATURES = PAST_ORIENTED + PAST_PLAIN
-_FLOOR = 0.1  # added before a logarithm
 _SHY = 1.0  # squared steps added below a ratio: nothing decoded says nothing
 
 Float = NDArray[np.float64]
@@ -47,47 +46,35 @@ class PastSums:
 
     def __init__(self, blocks: Blocks, pairs: Pairs, values: PastValues) -> None:
         self._blocks, self._pairs = blocks, pairs
-        self._mean = _log2(self._sums(values.mean))
+        self._mean = logarithms(blocks.magnitudes(values.mean))
         density = blocks.density.transpose(1, 0, 2, 3)  # (BANDS, HALVES, ORIENTATIONS, N)
         self._references = []
         for reference in values.references[:2]:
-            sums = self._sums(reference)
+            sums = blocks.magnitudes(reference)
             lower = np.zeros((1 + BANDS, *sums.shape[3:]))
             lower[1:] = sums.sum((1, 2))
             share = lower[1:].sum(2) / np.maximum(density.sum((1, 2, 3)), 1)[:, None]
-            self._references.append((_log2(sums), share, _log2(lower)))
+            self._references.append((logarithms(sums), share, logarithms(lower)))
         self._density = density
         components, n = self._mean.shape[3:]
         # decoded times predicted, and predicted squared: in the band before, in all bands before
         self._agreed = np.zeros((2, 2, components, n))
 
-    def _sums(self, values: Mapping[int, Float]) -> Float:
-        """Sums of magnitudes, [BANDS, HALVES, ORIENTATIONS, C, N]."""
-        blocks = self._blocks
-        components = len(next(iter(values.values())))
-        out = np.zeros((BANDS * HALVES * ORIENTATIONS, components, blocks.count))
-        for shape, part in zip(blocks.layouts, blocks.parts, strict=True):
-            counts = shape.counts.ravel()
-            used = np.flatnonzero(counts)
-            by_place = np.abs(values[shape.size]).transpose(1, 0, 2)
-            out[used, :, part] = np.add.reduceat(by_place, (np.cumsum(counts) - counts)[used], axis=0)
-        return out.reshape(BANDS, HALVES, ORIENTATIONS, components, blocks.count)
-
     def seen(self, step: Step, half: int) -> tuple[Float, Float]:
         """Features of a half: oriented [PAST_ORIENTED, P, ORIENTATIONS, N], plain [PAST_PLAIN, P, N]."""
         band, component = step.band, step.component
-        oriented = np.full((PAST_ORIENTED, *step.oriented.shape[1:]), np.log2(_FLOOR))
+        oriented = np.full((PAST_ORIENTED, *step.oriented.shape[1:]), np.log2(FLOOR))
         oriented[0] = self._mean[band, half, :, component]
         for number, (sums, share, _) in enumerate(self._references):
             oriented[1 + 2 * number] = sums[band, half, :, component]
             expected = share[band, component][:, None, None] * self._density[band, half]
-            oriented[2 + 2 * number] = _log2(expected)
+            oriented[2 + 2 * number] = logarithms(expected)
         plain = np.empty((PAST_PLAIN, *step.plain.shape[1:]))
         plain[0] = self._references[0][2][band, component]
         before, all_before = self._agreed[:, :, component]
         around = self._blocks.around(all_before) + all_before
         plain[1], plain[2], plain[3] = (_ratio(*pair) for pair in (before, all_before, around))
-        plain[4] = _log2(all_before[1])
+        plain[4] = logarithms(all_before[1])
         return oriented, plain
 
     def finish(self, step: Step, agreed: Float) -> None:
@@ -97,10 +84,6 @@ class PastSums:
         """
         self._agreed[0][:, step.component] = agreed
         self._agreed[1][:, step.component] += agreed
-
-
-def _log2(sums: Float) -> Float:
-    return np.asarray(np.log2(sums + _FLOOR))
 
 
 def _ratio(product: Float, square: Float) -> Float:

@@ -93,7 +93,7 @@ def source_count(components: int) -> int:
 def cell_bands() -> Index:
     """[256]: band of each frequency of a 16-pixel block, row-major (entropy/spectrum.py)."""
     shape, out = layout(CELL), np.empty(CELL * CELL, np.int64)
-    out[shape.order] = np.repeat(np.arange(BANDS), shape.counts.sum((1, 2)))
+    out[shape.order] = shape.bands
     return out
 
 

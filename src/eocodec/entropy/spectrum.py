@@ -50,6 +50,11 @@ class Layout:
         """Grid cells a side."""
         return self.size // CELL
 
+    @property
+    def bands(self) -> Index:
+        """[N * N], band of each sorted place."""
+        return np.repeat(np.arange(BANDS), self.counts.sum((1, 2)))
+
     def places(self, band: int, half: int) -> slice:
         """Sorted places of a band's half, orientations one after the other."""
         at = band * HALVES + half

@@ -125,13 +125,13 @@ def paying(blocks: Mapping[int, Float], worth: float) -> Index:
     total, spared = np.zeros((2, BANDS * components))
     count = np.zeros((BANDS, 1))
     for size, values in blocks.items():
-        counts = layout(size).counts.sum((1, 2))
+        shape = layout(size)
         component, place, magnitude, _ = live_rows(values)
-        unit = np.repeat(np.arange(BANDS), counts)[place] * components + component
+        unit = shape.bands[place] * components + component
         symbols = np.floor(magnitude + ROUND)
         total += np.bincount(unit, symbols.sum(1, dtype=np.float64), total.size)
         spared += np.bincount(unit, np.einsum("ln,ln->l", symbols, 2 * magnitude - symbols), total.size)
-        count += (counts * values.shape[2])[:, None]
+        count += (shape.counts.sum((1, 2)) * values.shape[2])[:, None]
     total, spared = total.reshape(BANDS, components), spared.reshape(BANDS, components)
     zero, step = geometric_costs(total / np.maximum(count, 1))
     pays = worth * spared > zero * count + step * total

@@ -6,7 +6,9 @@ listed once, in the order in which they are coded: by step, half, size of block,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,21 @@ class Blocks:
             (top, left), span = corners[shape.size].T[:, :, None, None], np.arange(1, shape.cells + 1)
             owner[top + span[:, None], left + span] = np.arange(part.start, part.stop)[:, None, None]
         self._near = [_ring(owner, corners[shape.size], shape.cells) for shape in self.layouts]
+
+    def magnitudes(self, values: Mapping[int, NDArray[Any]]) -> Float:
+        """Sums of magnitudes of every unit, [BANDS, HALVES, ORIENTATIONS, C, N].
+
+        values : by size of block, [C, N * N, n]
+        """
+        components = len(next(iter(values.values())))
+        out = np.zeros((BANDS * HALVES * ORIENTATIONS, components, self.count))
+        for shape, part in zip(self.layouts, self.parts, strict=True):
+            counts = shape.counts.ravel()
+            used = np.flatnonzero(counts)
+            by_place = np.abs(values[shape.size]).transpose(1, 0, 2)
+            starts = (np.cumsum(counts) - counts)[used]
+            out[used, :, part] = np.add.reduceat(by_place, starts, axis=0, dtype=np.float64)
+        return out.reshape(BANDS, HALVES, ORIENTATIONS, components, self.count)
 
     def around(self, values: Float) -> Float:
         """Values of blocks, [..., N], shared out over their cells and summed over those around each block."""

@@ -56,9 +56,9 @@ class Tile:
     lmbda: float
 
 
-def plain_net(hidden: int) -> ContextNet:
+def plain_net(hidden: int, features: int = FEATURES) -> ContextNet:
     """A network that repeats the tile's spectrum: where fitting starts."""
-    weights = (np.zeros((hidden, FEATURES)), np.zeros((hidden, hidden)), np.zeros((2, hidden)))
+    weights = (np.zeros((hidden, features)), np.zeros((hidden, hidden)), np.zeros((2, hidden)))
     return ContextNet(weights, (np.zeros(hidden), np.zeros(hidden), np.array([0.0, SHAPE_START])))
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from eocodec.codestream import MAX_QUALITY
-from eocodec.entropy.context import FEATURES, ContextNet, Request
+from eocodec.entropy.context import FEATURES, Request
 from eocodec.entropy.context_coder import ContextFrame
 from eocodec.entropy.context_prior import MAX_SHIFTED, ContextPrior
 from eocodec.entropy.family import SCALES
@@ -31,6 +31,7 @@ from eocodec.entropy.layers import (
     coarse_family,
     kind_of,
     outcome_costs,
+    outcomes_below,
 )
 from eocodec.entropy.nested_coder import FINEST
 from eocodec.entropy.parts import PartWriter
@@ -41,7 +42,6 @@ from eocodec.models.flextec import FlexTec
 from eocodec.train.config import TrainConfig
 from eocodec.train.context_fit import (
     COUNTED,
-    SHAPE_START,
     SHIFT_PRIOR,
     Collector,
     TableCosts,
@@ -51,6 +51,7 @@ from eocodec.train.context_fit import (
     fit_side_tables,
     flat_spectrum,
     joined,
+    plain_net,
     train_net,
 )
 from eocodec.train.fitting import counted_tables
@@ -87,15 +88,9 @@ def start_layered(series: TemporalPrior, hidden: int) -> LayeredPrior:
         log2_step = prior.log2_step + FINEST
         return replace(prior, family=coarse_family(), spectrum=flat, log2_step=log2_step, shift=shift)
 
-    weights_ = (
-        np.zeros((hidden, FEATURES + PARENT_FEATURES)),
-        np.zeros((hidden, hidden)),
-        np.zeros((2, hidden)),
-    )
-    net = ContextNet(weights_, (np.zeros(hidden), np.zeros(hidden), np.array([0.0, SHAPE_START])))
     return LayeredPrior(
         TemporalPrior(coarse(series.first), coarse(series.later)),
-        net,
+        plain_net(hidden, FEATURES + PARENT_FEATURES),
         child_tables(np.full((PARENTS, SCALES), _BEYOND)),
         np.pad(shift, ((0, 0), (1, 0))),
         counted_tables(np.zeros((NEW_CONTEXTS, SCALES + 1)), -1),
@@ -110,9 +105,7 @@ class FinerUnits:
 
     def units(self, request: Request, parents: Symbols, v: Float) -> None:
         """Count outcomes by kind of parent, rate left aside."""
-        lowest = 2 * np.abs(parents)
-        size = np.where(parents == 0, np.abs(v), v * np.sign(parents))
-        outcome = np.clip(np.floor(size) - lowest, 0, LAST_OUTCOME).astype(np.int64)
+        outcome, _ = outcomes_below(v, parents)
         self.keep(request, v, (kind_of(parents) * (LAST_OUTCOME + 1) + outcome).astype(np.int32))
 
     def outcomes(self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols) -> None:
