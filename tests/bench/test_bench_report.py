@@ -125,8 +125,11 @@ def test_the_lead_is_of_the_best_model(browser, results, tmp_path):
 
 def wait_for_drawing(page, action):
     before = page.get_attribute("#stage", "data-drawn")
+    from playwright.sync_api import expect
+
     action()
-    page.wait_for_function(f"document.getElementById('stage').dataset.drawn !== '{before}'")
+    # The page forbids evaluating text as script, which `wait_for_function` does while it waits.
+    expect(page.locator("#stage")).not_to_have_attribute("data-drawn", before)
 
 
 def test_nothing_is_wider_than_the_window(opened):
