@@ -11,10 +11,21 @@ from context_support import RING, random_net, some_basis
 from eocodec.entropy.context import FEATURES, ContextNet
 from eocodec.entropy.context_prior import MAX_SHIFTED
 from eocodec.entropy.family import SCALES
-from eocodec.entropy.layer_channels import NEW_CONTEXTS, LayeredPrior
+from eocodec.entropy.layer_channels import NEW_CONTEXTS, LayeredPrior, RefinedPrior
 from eocodec.entropy.layered_coder import layered_coder
-from eocodec.entropy.layers import PARENT_FEATURES, PARENTS, ROWS, child_tables, coarse_family
+from eocodec.entropy.layers import (
+    DRIFTING,
+    OUTCOMES,
+    PARENT_FEATURES,
+    PARENTS,
+    ROWS,
+    child_tables,
+    coarse_family,
+    drifting_means,
+    drifting_tables,
+)
 from eocodec.entropy.nested_coder import FINEST
+from eocodec.entropy.refined import REFINED_FEATURES
 from eocodec.entropy.temporal_coder import TemporalPrior
 from eocodec.train.fitting import counted_tables
 from temporal_support import some_temporal
@@ -57,6 +68,21 @@ def some_layered_prior(components=5, seed=0):
     )
 
 
-def some_layered(components=5, seed=0):
-    """A coder of that prior."""
-    return layered_coder(some_layered_prior(components, seed), some_basis(components), RING)
+def some_refined_prior(components=5, seed=0):
+    """That prior, with drifts that are trusted here and there."""
+    prior, rng = some_layered_prior(components, seed), np.random.default_rng(seed)
+    weights, biases = prior.net.weights, prior.net.biases
+    seen = 0.02 * rng.standard_normal((len(biases[0]), REFINED_FEATURES))
+    net = ContextNet((np.concatenate([weights[0], seen], 1), *weights[1:]), biases)
+    means = drifting_means().reshape(-1, OUTCOMES) + rng.uniform(-0.05, 0.05, (DRIFTING * ROWS, OUTCOMES))
+    return replace(
+        prior,
+        children=drifting_tables(prior.children, np.zeros((DRIFTING, ROWS, OUTCOMES))),
+        refined=RefinedPrior(net, means.astype(np.float32)),
+    )
+
+
+def some_layered(components=5, seed=0, refined=False):
+    """A coder of such a prior."""
+    make = some_refined_prior if refined else some_layered_prior
+    return layered_coder(make(components, seed), some_basis(components), RING)

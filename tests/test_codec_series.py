@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 import eocodec
 from eocodec import codec
 from eocodec.codestream import read, read_parts, write_parts
 from eocodec.errors import BandError, CodecError, InputError, Truncated
 from eocodec.models.weights import load_fingerprint
+from eocodec.options import EncodeOptions
 
 MODEL = "tec-tt"
 
@@ -185,3 +187,31 @@ def test_a_series_without_its_last_part():
     data = codec.encode(fields(3, 16, 16), model=MODEL, quality=30)
     with pytest.raises(Truncated, match="R73"):
         codec.decode(write_parts(data, read_parts(data)[:2]))
+
+
+def test_latents_of_a_long_series_are_made_anew_at_every_quality(monkeypatch):
+    series, options = fields(3, 33, 50), EncodeOptions(MODEL)
+    (held,) = codec.analyse([series], options)
+    monkeypatch.setattr(codec, "HELD_DATES", 2)
+    (anew,) = codec.analyse([series], options)
+    assert held.latents() is held.latents()
+    assert anew.latents() is not anew.latents()
+    for quality in (70.0, 30.0):
+        expected = eocodec.encode(series, model=MODEL, quality=quality)
+        assert codec.finish(held, quality) == codec.finish(anew, quality) == expected
+
+
+def test_threads_change_nothing():
+    """Timesteps made ahead, and plans side by side, are those that come one after the other."""
+    series, before = fields(4, 33, 50), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        data = eocodec.encode(series, model=MODEL, quality=60)
+        alone = eocodec.decode(data)
+        torch.set_num_threads(2)
+        assert eocodec.encode(series, model=MODEL, quality=60) == data
+        assert np.array_equal(eocodec.decode(data), alone)
+        assert np.array_equal(codec.decode(data, [0, 2]), alone[[0, 2]])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

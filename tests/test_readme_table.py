@@ -1,6 +1,7 @@
 """Figures get into the documents from the results, and nowhere else."""
 
 import copy
+import dataclasses
 import importlib.util
 import json
 from itertools import pairwise
@@ -68,6 +69,15 @@ def test_the_table_holds_card_rates_and_speeds(tool, results):
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert len(header.split("|")) == len(row.split("|"))
     assert cells[1:] == ["12", "1.23 M", "3.2 MB", "0.051 / 0.125 / -", "1.50 / 3.25", "Apache-2.0"]
+
+
+def test_the_speed_of_a_model_of_series_is_that_of_its_dates(tool, results):
+    speeds = {"encode_mpixel_per_s": 0.25, "decode_mpixel_per_s": 0.5}
+    cost = {"rows": [], "speed": {**speeds, "timesteps": 4, "rows": 256, "cols": 128}}
+    by_dates = dataclasses.replace(results[0], speed=None, cost=cost)
+    assert "| 0.25 / 0.50 (4 dates, 256 x 128) |" in tool.models_table([by_dates])
+    before = dataclasses.replace(by_dates, cost={"rows": []})  # of a run without the speed
+    assert tool.MISSING in tool.models_table([before])
 
 
 def test_sentences_hold_the_figures(tool, results):

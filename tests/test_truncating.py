@@ -197,6 +197,22 @@ def test_a_bare_codestream_by_file(stream, tmp_path):
     assert (report.bytes_before, report.bytes_after, report.tiles) == (len(stream), target.stat().st_size, 1)
 
 
+def test_what_the_command_says(stream, tmp_path):
+    path, run = tmp_path / "a.bin", CliRunner().invoke
+    path.write_bytes(stream)
+
+    def said(name, *words):
+        done = run(cli, ["truncate", str(path), str(tmp_path / name), "--tokens", "3", *words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    cut = len(eocodec.truncate(stream, 3))
+    expected = {"output": str(tmp_path / "b.bin"), "tokens": 3, "bytes_before": len(stream)}
+    assert json.loads(said("b.bin", "--json")) == expected | {"bytes_after": cut, "tiles": 1}
+    assert said("c.bin", "--quiet", "--no-progress") == ""
+    assert (tmp_path / "c.bin").stat().st_size == cut
+
+
 def test_a_file_of_another_model_is_refused(tmp_path, store):
     other = tmp_path / "other.zarr"
     shutil.copytree(store, other)

@@ -59,13 +59,14 @@ class Results:
     exactness: Json | None
     window: Json | None = None
     series: Json | None = None
+    cost: Json | None = None
 
 
 def load(model: str, root: Path = ROOT) -> Results:
     """Card and results of a model, as far as they are there."""
     folder = root / "experiments" / model
     card = root / "src" / "eocodec" / "weights" / f"{model}.json"
-    names = ("rd.json", "speed.json", "exactness.json", "window.json", "series.json")
+    names = ("rd.json", "speed.json", "exactness.json", "window.json", "series.json", "series-cost.json")
     paths = (card, *(folder / name for name in names))
     found = (json.loads(p.read_text()) if p.is_file() else None for p in paths)
     return Results(model, *found)
@@ -99,7 +100,7 @@ def _model_row(result: Results) -> tuple[str, ...]:
         )
     licence = "Apache-2.0" if card is None else str(card.get("licence", "Apache-2.0"))
     rates = _rates(result.rd) if result.series is None else _series_rates(result.series)
-    return (name, *sizes, rates, _speeds(result.speed), licence)
+    return (name, *sizes, rates, _speeds(result), licence)
 
 
 def _rates(rd: Json | None) -> str:
@@ -159,11 +160,18 @@ def token_figures(results: list[Results]) -> str:
     )
 
 
-def _speeds(speed: Json | None) -> str:
-    if speed is None:
-        return MISSING
-    ours = speed["warm_process"]["eocodec"]
-    return f"{ours['encode_mpixel_per_s']:.2f} / {ours['decode_mpixel_per_s']:.2f}"
+def _speeds(result: Results) -> str:
+    """Of a scene from file to file; of a model of series from array to array, pixels of all dates counted."""
+    if result.speed is not None:
+        return _both_ways(result.speed["warm_process"]["eocodec"])
+    if result.cost is not None and "speed" in result.cost:
+        speed = result.cost["speed"]
+        return f"{_both_ways(speed)} ({speed['timesteps']} dates, {speed['rows']} x {speed['cols']})"
+    return MISSING
+
+
+def _both_ways(speed: Json) -> str:
+    return f"{speed['encode_mpixel_per_s']:.2f} / {speed['decode_mpixel_per_s']:.2f}"
 
 
 def rate_figures(rd: Json | None) -> str:

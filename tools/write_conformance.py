@@ -97,6 +97,18 @@ CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "flextec": ("flextec, 16 tokens", lambda: _encode(scene(3), model="flextec", quality=70)),
     "flextec-cut": ("flextec, 6 tokens", lambda: _encode(scene(3), model="flextec", quality=70, tokens=6)),
     "flextec-first": ("flextec, 1 token", lambda: _encode(scene(2), model="flextec", quality=85, tokens=1)),
+    "tt-slopes": (
+        "tec-tt, predicted from slopes too",
+        lambda: _encode(scene(3, seed=5), model="tec-tt", quality=60),
+    ),
+    "flextec-refined": (
+        "flextec, layers that refer to dates",
+        lambda: _encode(_drifting(), model="flextec", quality=75),
+    ),
+    "flextec-refined-cut": (
+        "flextec, the same, 12 tokens",
+        lambda: _encode(_drifting(), model="flextec", quality=75, tokens=12),
+    ),
     "lossless": ("lossless, int16", lambda: _encode(scene().astype(np.int16) - 900, max_error=0)),
     "bounded": ("within 12, nodata", lambda: _encode(with_nodata(scene()), max_error=12, nodata=0)),
     "bounded-base": ("within 25 of tec-elic", lambda: _encode(scene(), quality=40, max_error=25)),
@@ -110,6 +122,13 @@ CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 def _encode(array: Array, **options: Any) -> bytes:
     return eocodec.encode(array, **options)
+
+
+def _drifting() -> Array:
+    """Dates that follow from each other, so that a prediction is worth stating."""
+    rng, first = np.random.default_rng(6), scene(1, seed=6)[0]
+    dates = [first * gain + rng.normal(0, 6, first.shape) for gain in (1.0, 0.93, 0.88)]
+    return np.clip(np.stack(dates), 1, 60000).astype(np.uint16)
 
 
 def _large() -> Array:

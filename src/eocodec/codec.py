@@ -7,8 +7,10 @@ codestream --range coder--> symbols --CRC--> y_hat --g_s--> DN --restore--> arra
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,30 +19,39 @@ from numpy.typing import NDArray
 from eocodec import codestream
 from eocodec.codestream import QUALITY_STEPS, Header, Section, SectionType
 from eocodec.codestream.model_section import unpack_model
-from eocodec.entropy.coder import CodedFrame, decode_all, encode_all, extend_all
+from eocodec.entropy.coder import CodedFrame, SeriesCoder, decode_all, encode_all, extend_all
+from eocodec.entropy.layered_coder import LayeredCoder
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
 from eocodec.errors import BoundError, InputError, MalformedHeader
 from eocodec.models import registry
 from eocodec.models.fp import STRIDE
 from eocodec.models.model import Model, Strips
 from eocodec.models.weights import load_fingerprint, load_stated
-from eocodec.nn.threads import map_tiles
+from eocodec.nn.threads import ahead, map_tiles
 from eocodec.options import DEFAULT_MODEL, EncodeOptions
 from eocodec.preparing import Masks, Prepared, mask_sections, prepare
 from eocodec.raster.tiles import padded_size
 from eocodec.residual.stream import add_residual, decode_bounded, has_base
 from eocodec.restoring import Restorer, units_of
-from eocodec.truncating import check_truncatable, truncate
+from eocodec.truncating import check_truncatable
 from eocodec.types import AnyArray, BoolArray
 
+# Latents of a longer tile are made anew at every quality that a search tries: they take twice the memory of
+# 16-bit pixels, and an eighth of the time of coding.
+HELD_DATES = 12
+
 Float = NDArray[np.float32]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Analysed:
-    """One tile's latents: what is quantised and coded at any quality. y [T, M, h, w], float32."""
+    """One tile ready to be quantised and coded at any quality.
 
-    y: Float
+    latents : gives them date by date, [M, h, w], float32, as often as they are asked for
+    """
+
+    latents: Callable[[], Iterable[Float]]
     header: Header
     sections: tuple[Section, ...]
 
@@ -102,8 +113,8 @@ def encode_batch(
         if quality is None:
             data = _without_pixels(prepared)
         else:
-            data = _coded(prepared.header, prepared.sections(), _latents(prepared), quality)
-            data = data if options.tokens is None else truncate(data, options.tokens)
+            header, sections = prepared.header, prepared.sections()
+            data = _coded(header, sections, _latents(prepared), quality, options.tokens)
         return data if options.max_error is None else _bound(data, tile[0], options)
 
     return map_tiles(run, list(zip(arrays, given, strict=True)))
@@ -142,7 +153,7 @@ def extend(data: bytes, array: AnyArray, *, mask: BoolArray | None = None) -> by
     old = Restorer.of(stream)
     masks = mask_sections(
         [*_masks(old.mask, old.header), *new.valid],
-        [*_masks(None if old.saturated is None else ~old.saturated, old.header), *new.unsaturated],
+        [*_masks(old.unsaturated, old.header), *new.unsaturated],
         header.shape[1:],
     )
     dates = header.shape[0] + len(new.tile)
@@ -241,7 +252,10 @@ def analyse(
 
 
 def _analyse(tile: Prepared) -> Analysed:
-    return Analysed(np.stack(list(_latents(tile))), tile.header, tile.sections())
+    if len(tile.tile) > HELD_DATES:
+        return Analysed(lambda: _latents(tile), tile.header, tile.sections())
+    held = list(_latents(tile))
+    return Analysed(lambda: held, tile.header, tile.sections())
 
 
 def _latents(tile: Prepared) -> Iterator[Float]:
@@ -261,17 +275,33 @@ def _without_pixels(tile: Prepared) -> bytes:
 
 def finish(tile: Analysed, quality: float) -> bytes:
     """Quantise, code and write one analysed tile at a quality, 0 to 100."""
-    return _coded(tile.header, tile.sections, tile.y, quality)
+    return _coded(tile.header, tile.sections, tile.latents(), quality)
 
 
-def _coded(header: Header, sections: Sequence[Section], ys: Iterable[Float], quality: float) -> bytes:
+def _coded(
+    header: Header,
+    sections: Sequence[Section],
+    ys: Iterable[Float],
+    quality: float,
+    tokens: int | None = None,
+) -> bytes:
     model = load_fingerprint(header.fingerprint)
     if model.card.quality not in (None, quality):
         raise InputError(f"{model.card.id} has one rate; quality {quality:g} is none of it, leave it out")
     quality_steps = round(quality * QUALITY_STEPS)
-    coded, crc = encode_all(model.coder, ys, quality_steps, model.lmbda(quality_steps))
+    coder = model.coder
+    if tokens is not None and isinstance(coder, LayeredCoder):
+        coder = replace(coder, tokens=tokens)
+    with _ahead(ys, model, header.shape[0]) as coming:
+        coded, crc = encode_all(coder, coming, quality_steps, model.lmbda(quality_steps))
     header = replace(header, quality_steps=quality_steps, symbols_crc=crc)
     return codestream.write(header, [*sections, *coded])
+
+
+def _ahead(frames: Iterable[T], model: Model, count: int) -> AbstractContextManager[Iterable[T]]:
+    """Timesteps of a series made while those before them are worked on; others as they are."""
+    series = isinstance(model.coder, SeriesCoder) and count > 1
+    return ahead(frames) if series else nullcontext(frames)
 
 
 # --- decoder ------------------------------------------------------------------------------------------------
@@ -294,10 +324,11 @@ def _decode_into(job: tuple[codestream.Codestream, Sequence[int], AnyArray]) -> 
         if len(dates) < header.shape[0]:  # what comes after the last one is not looked at
             frames = itertools.islice(frames, max(dates, default=-1) + 1)
         places = {t: place for place, t in enumerate(dates)}
-        for t, frame in enumerate(frames):
-            if t in places:
-                for top, strip in _synthesise(frame, header, model).strips():
-                    restorer.put(out[places[t]], strip.numpy(), t, top)
+        with _ahead(frames, model, len(dates)) as coming:
+            for t, frame in enumerate(coming):
+                if t in places:
+                    for top, strip in _synthesise(frame, header, model).strips():
+                        restorer.put(out[places[t]], strip.numpy(), t, top)
 
 
 def decode_frames(stream: codestream.Codestream, model: Model) -> Iterator[CodedFrame]:

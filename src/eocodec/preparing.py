@@ -19,7 +19,7 @@ from eocodec.errors import BandError, InputError, UnitsError
 from eocodec.models.registry import ModelCard
 from eocodec.options import EncodeOptions
 from eocodec.raster.fill import smooth_fill
-from eocodec.raster.masks import encode_mask, valid_mask
+from eocodec.raster.masks import bands_once, encode_mask, valid_mask
 from eocodec.raster.tiles import pad_to_multiple
 from eocodec.raster.units import looks_like_reflectance
 from eocodec.sensors import SATURATED_DN
@@ -87,10 +87,19 @@ def mask_sections(valid: Masks, unsaturated: Masks, shape: tuple[int, ...]) -> l
     """MASK and SATURATED of a tile whose dates have a shape [C, H, W], without those that say nothing."""
     kinds = ((SectionType.MASK, valid), (SectionType.SATURATED, unsaturated))
     return [
-        Section(kind, encode_mask(np.stack([np.ones(shape, bool) if m is None else m for m in masks])))
+        Section(kind, encode_mask(_stacked(masks, shape)))
         for kind, masks in kinds
         if any(m is not None for m in masks)
     ]
+
+
+def _stacked(masks: Masks, shape: tuple[int, ...]) -> BoolArray:
+    """Masks of all dates, [T, C, H, W]; with one plane a date in memory where bands are alike."""
+    whole = np.broadcast_to(np.True_, shape)
+    found = [whole if mask is None else mask for mask in masks]
+    if all((mask == mask[:1]).all() for mask in found):
+        return np.broadcast_to(np.stack([mask[:1] for mask in found]), (len(found), *shape))
+    return np.stack(found)
 
 
 def _both(one: BoolArray | None, other: BoolArray | None) -> BoolArray | None:
@@ -123,7 +132,7 @@ def _valid(tile: AnyArray, nodata: float | None, mask: BoolArray | None) -> Mask
             if frame.dtype.kind == "f":  # whatever lies under the mask, infinity too, is of no interest
                 frame = np.where(given[t], frame, frame.dtype.type(np.nan))
             valid = given[t] & valid_mask(frame, nodata)
-        found.append(None if valid.all() else valid)
+        found.append(None if valid.all() else bands_once(valid))
     return found
 
 
@@ -146,7 +155,7 @@ def _unsaturated(tile: AnyArray, valid: Masks) -> Masks:
         measured = frame != SATURATED_DN
         if there is not None:
             measured |= ~there
-        found.append(None if measured.all() else measured)
+        found.append(None if measured.all() else bands_once(measured))
     return found
 
 

@@ -22,12 +22,12 @@ def units_of(stream: Codestream) -> Units:
 
 @dataclass(frozen=True)
 class Restorer:
-    """What a codestream says of a tile beside its pixels; mask, saturated: [T, C, H, W], or None."""
+    """What a codestream says of a tile beside its pixels; mask, unsaturated: [T, C, H, W], or None."""
 
     header: Header
     units: Units
     mask: BoolArray | None
-    saturated: BoolArray | None
+    unsaturated: BoolArray | None
 
     @classmethod
     def of(cls, stream: Codestream) -> Restorer:
@@ -37,13 +37,13 @@ class Restorer:
             decode_mask(sections[kind], header.shape) if kind in sections else None
             for kind in (SectionType.MASK, SectionType.SATURATED)
         ]
-        return cls(header, units_of(stream), masks[0], None if masks[1] is None else ~masks[1])
+        return cls(header, units_of(stream), *masks)
 
     @property
     def coded(self) -> BoolArray:
         """[T, C, H, W]: pixels that are neither nodata nor saturated."""
         coded = np.ones(self.header.shape, bool) if self.mask is None else self.mask
-        return coded if self.saturated is None else coded & ~self.saturated
+        return coded if self.unsaturated is None else coded & self.unsaturated
 
     def put(self, out: AnyArray, dn: FloatArray, t: int, top: int) -> None:
         """Rows `top` and following of timestep t, [C, h, W'], DN, into out [C, H, W]."""
@@ -52,15 +52,15 @@ class Restorer:
         values = dn[:, :rows, :cols]
         if not self.units.plain:
             values = self.units.from_dn(values)
-        if self.saturated is not None:
-            values[self.saturated[(t, *place)]] = SATURATED_DN
+        if self.unsaturated is not None:
+            values[~self.unsaturated[(t, *place)]] = SATURATED_DN
         mask = None if self.mask is None else self.mask[(t, *place)]
         out[place] = restore(values, out.dtype, mask, self.header.nodata)
 
     def fill(self, out: AnyArray, values: IntArray) -> None:
         """Coded pixels as they are to be, into out; both [T, C, H, W]."""
         out[...] = values
-        if self.saturated is not None:
-            out[self.saturated] = SATURATED_DN
+        if self.unsaturated is not None:
+            np.copyto(out, SATURATED_DN, where=~self.unsaturated)
         if self.mask is not None:
             np.copyto(out, nodata_value(out.dtype, self.header.nodata), where=~self.mask)

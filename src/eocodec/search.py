@@ -1,4 +1,4 @@
-"""Find the quality that reaches a target: latents are computed once, only quantisation and coding repeat."""
+"""Find the quality that reaches a target: quantisation and coding repeat, analysis only of long series."""
 
 from __future__ import annotations
 

@@ -51,9 +51,11 @@ def test_a_series_is_mirrored(folder):
         long_series(4, folder)
 
 
-def test_rows_and_table(folder):
+def test_rows_and_table(folder, monkeypatch):
+    monkeypatch.setattr(series_cost, "SPEED_DATES", 2)
     said = []
-    result = run_cost(CostOptions(timesteps=(1, 2), data=folder), said.append)
+    options = CostOptions(timesteps=(1, 2), data=folder, speed_threads=1, runs=2)
+    result = run_cost(options, said.append)
     assert [(row["work"], row["timesteps"]) for row in result["rows"]] == [
         ("encode", 1),
         ("decode", 1),
@@ -64,8 +66,16 @@ def test_rows_and_table(folder):
         assert row["cpu_s"] > 0
         assert row["peak_bytes"] is None or 0 <= row["peak_bytes"] < 4e9
     assert result["rows"][2]["codestream_bytes"] > result["rows"][0]["codestream_bytes"]
-    assert len(said) == len(table_rows(result)[1]) == 4
-    assert table_rows(result)[1][1][0] == "decode T = 1"
+    header, rows = table_rows(result)
+    assert len(said) == len(rows) - 2 == 4
+    assert {len(row) for row in rows} == {len(header)}
+    assert rows[1][0] == "decode T = 1"
+    speed = result["speed"]
+    assert (speed["timesteps"], speed["rows"], speed["cols"], speed["threads"]) == (2, 64, 64, 1)
+    for way in ("encode", "decode"):
+        seconds = np.median(speed[f"{way}_s"])
+        assert len(speed[f"{way}_s"]) == 2
+        assert speed[f"{way}_mpixel_per_s"] == pytest.approx(2 * 64 * 64 / 1e6 / seconds, abs=0.001)
 
 
 def test_memory_that_a_call_takes():
@@ -75,9 +85,10 @@ def test_memory_that_a_call_takes():
         assert series_cost._measured(held.copy, held.nbytes)[0]["peak_bytes"] < 35e6
 
 
-def test_the_command(folder, tmp_path):
-    done = CliRunner().invoke(
-        bench, ["series-cost", "--data", str(folder), "--dates", "1", "--out", str(tmp_path / "out")]
-    )
+def test_the_command(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(series_cost, "SPEED_DATES", 2)
+    words = ["--dates", "1", "--runs", "1", "--speed-threads", "1", "--model", "tec-elic"]
+    out = ["--data", str(folder), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(bench, ["series-cost", *words, *out])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "series-cost.json").is_file()

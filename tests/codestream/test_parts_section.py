@@ -21,7 +21,14 @@ from eocodec.codestream import (
     write_parts,
 )
 from eocodec.codestream.parts_section import pack_parts, unpack_parts
-from eocodec.errors import ChecksumMismatch, LimitExceeded, MalformedSection, TrailingBytes, Truncated
+from eocodec.errors import (
+    ChecksumMismatch,
+    InputError,
+    LimitExceeded,
+    MalformedSection,
+    TrailingBytes,
+    Truncated,
+)
 
 PARTS = [Part(0x01020304, b"e", b"symbols", b""), Part(7, b"", b"", b""), Part(0xFFFFFFFF, b"", b"s", b"xy")]
 HEADER = Header(bytes(range(8)), (3, 12, 30, 40), "uint16", 5000, PARTS[-1].crc, nodata=0)
@@ -66,6 +73,15 @@ def test_other_parts_of_damaged_data():
         write_parts(DATA[:-1] + b"?", PARTS)
     with pytest.raises(TrailingBytes):
         write_parts(DATA + b"?", PARTS)
+
+
+def test_a_residual_keeps_its_parts():
+    header = dataclasses.replace(HEADER, max_error=3)
+    parts, residual = Section(SectionType.PARTS, pack_parts(PARTS)), Section(SectionType.RESIDUAL, b"r")
+    bounded = write(header, [parts, residual])
+    assert read_parts(bounded) == PARTS
+    with pytest.raises(InputError, match="error bound"):
+        write_parts(bounded, PARTS[:2])
 
 
 def test_info_and_validate_know_parts():

@@ -14,7 +14,7 @@ from eocodec.entropy.coder import ExtensibleCoder, SeriesCoder
 from eocodec.entropy.exact import EPSILON, NOISE, EdgeReader, EdgeWriter
 from eocodec.entropy.family import SCALES
 from eocodec.entropy.layer_channels import NEW_CONTEXTS, new_contexts
-from eocodec.entropy.layered_coder import CUTS, TOKENS, TOKENS_A_LAYER
+from eocodec.entropy.layered_frame import CUTS, TOKENS, TOKENS_A_LAYER
 from eocodec.entropy.parts import PartReader, PartWriter
 from eocodec.entropy.spectrum import BANDS, layout
 from eocodec.errors import CodestreamError, ExactnessError, MalformedSection, TrailingBytes, Truncated
@@ -24,11 +24,11 @@ from temporal_support import some_series
 LMBDA, QUALITY = 0.5, 6000
 
 
-@pytest.fixture(scope="module")
-def coder():
-    """A coder in layers of 5 components."""
+@pytest.fixture(scope="module", params=[False, True], ids=["layers", "refined"])
+def coder(request):
+    """A coder in layers of 5 components, which take notice of other timesteps or do not."""
     torch.set_num_threads(1)
-    return some_layered()
+    return some_layered(refined=request.param)
 
 
 def code(coder, ys, quality_steps=QUALITY, writer=EdgeWriter):

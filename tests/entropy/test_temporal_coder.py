@@ -1,5 +1,7 @@
 """The coder of series: there and back, fewer bits than image by image, exact in spite of noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from eocodec.entropy.coder import ExtensibleCoder, SeriesCoder
 from eocodec.entropy.exact import EPSILON, NOISE, EdgeReader, EdgeWriter
 from eocodec.entropy.parts import PartReader, PartWriter
 from eocodec.entropy.prediction import WINDOW
+from eocodec.entropy.sources import Sources
 from eocodec.errors import CodestreamError, ExactnessError, TrailingBytes, Truncated
 from temporal_support import some_series, some_temporal
 
@@ -89,6 +92,16 @@ def test_it_is_a_coder_of_series(coder):
     assert isinstance(coder, ExtensibleCoder)
     assert not isinstance(some_coder(3), SeriesCoder)
     assert (coder.bands, coder.channels) == (5, 1280)
+
+
+def test_sources_are_those_of_the_model(coder):
+    sloped, ys = replace(coder, sources=Sources.SLOPES), some_series(3, 4, 5)
+    frames, parts = code(sloped, ys)
+    assert any(frame.prediction.weights[..., coder.bands :].any() for frame in frames)
+    back = decode(sloped, parts, ys.shape)
+    assert all(np.array_equal(one.cells, other.cells) for one, other in zip(frames, back, strict=True))
+    with pytest.raises(CodestreamError):
+        decode(coder, parts, ys.shape)
 
 
 def test_a_series_takes_fewer_bits_than_its_images(coder):
@@ -196,8 +209,6 @@ def test_the_first_timesteps_need_no_later_parts(coder):
 
 
 def test_damage_ends_at_the_part_where_it_is(coder):
-    from dataclasses import replace
-
     ys = some_series(3, 2, 2)
     _, parts = code(coder, ys)
     for at in range(0, len(parts[1].symbols), 61):

@@ -15,9 +15,9 @@ from eocodec.interop.inspect import validate_file
 from eocodec.interop.scale.estimate import estimate
 from eocodec.interop.scale.manifest import MANIFEST, read_manifest
 from eocodec.interop.scale.many import encode_many
-from eocodec.interop.scale.pools import WORKER_DIED, Workers
 from eocodec.interop.scale.sources import find_sources
 from eocodec.interop.scale.work import Request
+from eocodec.interop.scale.workers import WORKER_DIED, Workers
 from eocodec.options import EncodeOptions
 from interop_support import names_in, smooth_scene, write_stack
 

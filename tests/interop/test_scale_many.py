@@ -18,9 +18,9 @@ from eocodec.interop.scale import many, work
 from eocodec.interop.scale.estimate import estimate
 from eocodec.interop.scale.manifest import MANIFEST, read_manifest
 from eocodec.interop.scale.many import encode_many
-from eocodec.interop.scale.pools import Workers
 from eocodec.interop.scale.sources import find_sources
 from eocodec.interop.scale.work import Request, spread_windows
+from eocodec.interop.scale.workers import Workers
 from eocodec.interop.store import StoreSource
 from eocodec.metrics import psnr
 from eocodec.options import EncodeOptions

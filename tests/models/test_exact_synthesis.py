@@ -17,7 +17,8 @@ def coded(tiny_model):
 
 def image(coded, loaded):
     (frame,) = codec.decode_frames(coded, loaded)
-    return exact_image(loaded, loaded.coder.latents(frame, coded.header.quality_steps, np.float64), 3, 2)
+    latents = loaded.coder.latents(frame, coded.header.quality_steps, np.float64)
+    return exact_image(loaded.network, loaded.ring, latents, 3, 2)
 
 
 def test_it_is_the_decoded_image(coded, loaded, monkeypatch):

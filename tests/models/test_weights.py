@@ -90,6 +90,16 @@ def test_a_model_is_found_by_fingerprint_once_it_was_used(fitted, copy):
     assert registry.by_fingerprint(card.fingerprint) == card
 
 
+def test_former_weights_decode_but_write_no_files():
+    former = registry.former()
+    assert former
+    for card in former:
+        current = registry.by_id(card.id)
+        assert current.fingerprint != card.fingerprint
+        assert registry.by_fingerprint(card.fingerprint) == card
+        assert card not in registry.installed()
+
+
 def test_a_file_that_is_not_that_of_its_card(copy):
     copy.write_bytes(copy.read_bytes() + b" ")
     with pytest.raises(WeightsError, match="SHA-256"):

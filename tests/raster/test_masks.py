@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from eocodec.errors import CodestreamError, InputError, MalformedSection, TrailingBytes, Truncated
 from eocodec.raster import mask_layouts
-from eocodec.raster.masks import decode_mask, encode_mask, valid_mask
+from eocodec.raster.masks import bands_once, decode_mask, encode_mask, valid_mask
 
 YY, XX = np.mgrid[:512, :512]
 EDGE = YY * 0.31 + XX
@@ -71,8 +71,19 @@ def test_any_mask_comes_back(shape: tuple[int, int, int, int], share: float, see
     mask = np.random.default_rng(seed).random(shape) < share
     back = decode_mask(encode_mask(mask), shape)
     assert back.dtype == bool
-    assert back.flags.writeable
+    assert not back.flags.writeable  # what is shared is there once
     np.testing.assert_array_equal(back, mask)
+
+
+def test_what_bands_share_is_there_once() -> None:
+    plane = np.random.default_rng(0).random((5, 1, 40, 30)) < 0.5
+    for mask in (np.broadcast_to(plane, (5, 12, 40, 30)), np.repeat(plane, 12, 1)):
+        back, kept = decode_mask(encode_mask(mask), (5, 12, 40, 30)), bands_once(mask[2])
+        assert np.array_equal(back, mask)
+        assert back.strides[1] == kept.strides[0] == 0
+        assert np.array_equal(kept, mask[2])
+    differing = np.random.default_rng(1).random((2, 8, 8)) < 0.5
+    assert bands_once(differing) is differing
 
 
 @settings(deadline=None, max_examples=60)

@@ -7,11 +7,11 @@ import pytest
 
 from eocodec.entropy.family import SCALES
 from eocodec.entropy.layer_channels import LayeredPrior
-from eocodec.entropy.layered_coder import TOKENS
+from eocodec.entropy.layered_frame import TOKENS
 from eocodec.entropy.layers import PARENTS, ROWS, outcome_costs
 from eocodec.errors import ConfigError
 from eocodec.models import registry, weights
-from eocodec.train import layered_fit
+from eocodec.train import layered_fit, refined_fit
 from eocodec.train.config import TrainConfig
 from layered_support import some_layered_prior
 from test_codec_series import fields
@@ -23,13 +23,13 @@ def test_statistics_become_tables():
     parents = np.repeat(np.array([0, 2], np.int32), 2000)
     outcomes = np.tile(np.array([0, 0, 1, 2], np.int32), 1000)
     latents = (2 * np.abs(parents) + outcomes + 0.7).astype(np.float32)
-    found.outcomes(rows, parents, latents, outcomes)
+    found.outcomes(rows, parents, latents, outcomes, None)
     found.new_scales(np.array([1, 1, 1]), np.array([-1, -1, 20]))
     made = found.into(prior)
     costs = outcome_costs(made.children)
     beyond = (500 + 0.001 * 50) / (2000 + 50)
-    assert 2 ** -costs[rows[0], 2] == pytest.approx(beyond / 2, rel=0.02)  # of either sign
-    assert 2 ** -costs[2 * ROWS + rows[0], 2] == pytest.approx(beyond, rel=0.02)
+    assert 2 ** -costs[rows[0], -1] == pytest.approx(beyond / 2, rel=0.02)  # of either sign
+    assert 2 ** -costs[2 * ROWS + rows[0], -1] == pytest.approx(beyond, rel=0.02)
     assert made.shift[rows[0], 1] == pytest.approx((500 * 0.7 + 200 * 0.4) / 700, abs=0.01)
     assert made.shift[rows[0], 0] == 0
     counts = np.diff(made.new_tables.table(1).astype(np.int64))
@@ -41,14 +41,18 @@ def test_outcomes_are_numbered_by_kind_of_parent():
     assert costs.costs.shape == (ROWS, layered_fit.COUNTED)
     expected = outcome_costs(some_layered_prior().children)
     for kind in range(PARENTS):
-        assert np.array_equal(costs.costs[7, 3 * kind : 3 * kind + 3], expected[kind * ROWS + 7])
+        assert np.array_equal(costs.costs[7, 3 * kind : 3 * kind + 3], expected[kind * ROWS + 7, 2:])
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A configuration of seconds, on made-up series."""
-    for name, value in (("SIDE_SERIES", 1), ("STATISTICS", 2)):
-        monkeypatch.setattr(layered_fit, name, value)
+    for module, name, value in (
+        (layered_fit, "SIDE_SERIES", 1),
+        (layered_fit, "STATISTICS", 2),
+        (refined_fit, "SERIES", 2),
+    ):
+        monkeypatch.setattr(module, name, value)
     model = weights.load(registry.by_id("tec-tt"))
     rng = np.random.default_rng(0)
 
@@ -75,6 +79,7 @@ def test_a_fit_makes_a_model_that_codes(small, tmp_path):
     model = weights.load(registry.by_id(str(path)))
     assert isinstance(model.prior, LayeredPrior)
     assert model.card.details["family"] == "flextec"
+    assert model.prior.refined is not None
     from eocodec import codec
     from eocodec.options import EncodeOptions
 

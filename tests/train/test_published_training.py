@@ -299,6 +299,7 @@ def test_there_is_nothing_to_export(tmp_path):
         ("run.minutes=3", "unknown key run.minutes"),
         ("run.steps=0", "run.steps must be stated"),
         ("loss.lmbda=0.0", "loss.lmbda must be stated"),
+        ("loss.masking=false", "tec-fp has no masking"),
         ("data.crop=96", "multiple of 64"),
         ("data.level=L1B", "one of L2A, L1C"),
         ("data.frames=4", "frames must be 1"),

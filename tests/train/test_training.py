@@ -11,9 +11,11 @@ from codec_support import TINY, psnr, tile
 from eocodec import codec
 from eocodec.errors import ConfigError
 from eocodec.train import export as exporting
-from eocodec.train import loop
+from eocodec.train import loop, losses
+from eocodec.train import trainer as trainer_module
 from eocodec.train.config import parse_config
 from eocodec.train.scenes import NODATA, data_root, load_cached, read_split
+from eocodec.train.trainer import Trainer
 
 TOML = """
 model_id = "tec-fp"
@@ -61,8 +63,9 @@ def imagery(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     """Less to draw, to fit and to ask of git than a real run wants."""
-    monkeypatch.setattr(loop, "git_commit", lambda: "c0ffee")
-    monkeypatch.setattr(loop, "KLT_PATCHES", 200)
+    for module in (loop, trainer_module):
+        monkeypatch.setattr(module, "git_commit", lambda: "c0ffee")
+    monkeypatch.setattr(trainer_module, "KLT_PATCHES", 200)
     monkeypatch.setattr(exporting, "FIT_CROPS", 3)
     monkeypatch.setattr(exporting, "FIT_SIDE", 64)
 
@@ -79,7 +82,7 @@ def written(folder, imagery, steps=3):
 def trainer(folder, imagery, steps=3):
     out = folder / "run"
     out.mkdir(parents=True, exist_ok=True)
-    return loop.Trainer(loop.load_config(written(folder, imagery, steps)), out)
+    return Trainer(loop.load_config(written(folder, imagery, steps)), out)
 
 
 def step(run, batch):
@@ -131,7 +134,7 @@ def log_of(folder):
 
 def test_a_run_killed_resumed_exported_and_used(tmp_path, imagery, small, monkeypatch, capsys):
     config, out = written(tmp_path, imagery), tmp_path / "run"
-    whole_step, done = loop.Trainer.train_step, []
+    whole_step, done = Trainer.train_step, []
 
     def killed_in_the_third(self, batch):
         if len(done) == 2:
@@ -140,7 +143,7 @@ def test_a_run_killed_resumed_exported_and_used(tmp_path, imagery, small, monkey
         return whole_step(self, batch)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop.Trainer, "train_step", killed_in_the_third)
+        patched.setattr(Trainer, "train_step", killed_in_the_third)
         loop.run(config, out)
     assert not list(out.glob("*.safetensors"))
     assert loop.run(config, out) == out
@@ -171,7 +174,7 @@ def test_a_folder_belongs_to_one_configuration(tmp_path, imagery, small):
 def test_models_that_cannot_be_trained(tmp_path, imagery):
     config = parse_config({"model_id": "tec-nothing", "run": {"steps": 1}})
     with pytest.raises(ConfigError, match="tec-nothing"):
-        loop.Trainer(config, tmp_path)
+        Trainer(config, tmp_path)
     with pytest.raises(ConfigError, match="no checkpoint"):
         exporting.export(tmp_path / "missing.pt", tmp_path)
 
@@ -190,8 +193,8 @@ def test_the_loss_goes_down_where_that_is_easy(tmp_path, imagery, small):
         with torch.no_grad():
             x, level = torch.from_numpy(batch), torch.linspace(0, 2, 4)
             out = run.model(x, level, dead_zone=0.1)
-            lmbda = loop.losses.lambda_at(level, run.config.loss, run.levels)
-            return loop.losses.rate_distortion(x, out.x_hat, out.bits, lmbda, run.weights, 0.5).loss.item()
+            lmbda = losses.lambda_at(level, run.config.loss, run.levels)
+            return losses.rate_distortion(x, out.x_hat, out.bits, lmbda, run.weights, 0.5).loss.item()
 
     before = measured()
     for _ in range(20):
@@ -226,7 +229,7 @@ def test_what_is_frozen_stays(tmp_path, imagery, small):
     out.mkdir(parents=True)
     path = written(tmp_path, imagery)
     path.write_text(path.read_text() + 'freeze = "g_a,steps"\n')
-    run = loop.Trainer(loop.load_config(path), out)
+    run = Trainer(loop.load_config(path), out)
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     step(run, run.sampler.batch())
     changed = {name for name, t in run.model.state_dict().items() if not torch.equal(t, before[name])}

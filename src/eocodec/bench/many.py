@@ -26,7 +26,7 @@ from eocodec.bench.datasets import require_data
 from eocodec.bench.provenance import provenance
 from eocodec.errors import CodecError, MissingDependency, RasterError
 from eocodec.interop.scale.manifest import MANIFEST, read_manifest
-from eocodec.interop.scale.pools import WORKER_DIED
+from eocodec.interop.scale.workers import WORKER_DIED
 
 COMMAND = (sys.executable, "-c", "from eocodec.cli.main import main; main()", "encode-many")
 BROKEN = "broken.tif"

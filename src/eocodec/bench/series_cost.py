@@ -1,4 +1,4 @@
-"""`eocodec bench series-cost`: processor time and memory of series by their number of dates."""
+"""`eocodec bench series-cost`: processor time and memory of series by their number of dates, and speed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from eocodec.bench.base import Image, model_name
+from eocodec.bench.contest import Timings
 from eocodec.bench.datasets import require_data
 from eocodec.bench.provenance import provenance
 from eocodec.bench.series import twelve
@@ -22,6 +23,7 @@ from eocodec.errors import RasterError
 PLACE = "belgium_a"  # of the train split: more than 100 dates, clouds and all
 SIDE = 256
 NODATA = 0
+SPEED_DATES = 4  # of the series that tables of speed are about
 _PROCESS = Path("/proc/self")
 
 Report = Callable[[str], None]
@@ -29,13 +31,19 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class CostOptions:
-    """What to run; timesteps : lengths of series; threads : of torch; data : imagery folder (None: found)."""
+    """What to run.
+
+    timesteps : lengths of series; threads : of torch; data : imagery folder (None: found)
+    speed_threads, runs : of the series of SPEED_DATES that is timed again and again
+    """
 
     model: str = "tec-tt"
     quality: float = 60.0
     timesteps: tuple[int, ...] = (1, 4, 12, 60)
     threads: int = 1
     data: Path | None = None
+    speed_threads: int = 2
+    runs: int = 5
 
 
 def long_series(timesteps: int, data: Path | None = None) -> Image:
@@ -54,12 +62,13 @@ def long_series(timesteps: int, data: Path | None = None) -> Image:
 
 
 def run_cost(options: CostOptions, report: Report = lambda line: None) -> dict[str, Any]:
-    """Encode and decode series of each length, every call in a process of its own.
+    """Encode and decode series of each length, every call in a process of its own; then one many times.
 
     Returns
     -------
-    JSON-ready: `meta`, and `rows`: processor seconds of a call, and the most memory held during it beyond
-    what was there before and the array itself, bytes (None where the system does not tell)
+    JSON-ready: `meta`; `rows`: processor seconds of a call, and the most memory held during it beyond what
+    was there before and the array itself, bytes (None where the system does not tell); `speed`: seconds of
+    calls in a warm process, array in and array out, and Mpixel/s of all bands, summed over dates
     """
     rows = []
     with tempfile.TemporaryDirectory(prefix="eocodec-cost-") as name:
@@ -67,12 +76,12 @@ def run_cost(options: CostOptions, report: Report = lambda line: None) -> dict[s
         for timesteps in options.timesteps:
             np.save(array, long_series(timesteps, options.data))
             for work in (_encode, _decode):
-                # another process: of this one, what was held before would be in the way
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    found = pool.submit(work, options, array, stream).result()
+                found = _apart(work, options, array, stream)
                 size = {"timesteps": timesteps, "work": work.__name__.strip("_")}
                 rows.append({**size, **found, "codestream_bytes": stream.stat().st_size})
                 report(f"{rows[-1]['work']} T = {timesteps}: {rows[-1]['cpu_s']:.2f} CPU s")
+        np.save(array, long_series(SPEED_DATES, options.data))
+        speed = _apart(_speed, options, array)
     meta = {
         **provenance(),
         "model": model_name(options.model),
@@ -80,11 +89,17 @@ def run_cost(options: CostOptions, report: Report = lambda line: None) -> dict[s
         "threads": options.threads,
         "series": {"place": PLACE, "shape": ["T", 12, SIDE, SIDE], "mirrored": True},
     }
-    return {"meta": meta, "rows": rows}
+    return {"meta": meta, "rows": rows, "speed": speed}
+
+
+def _apart(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """`work` in another process: of this one, what was held before would be in the way."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def _encode(options: CostOptions, array: Path, stream: Path) -> dict[str, Any]:
-    codec, pixels = _ready(options), np.load(array)
+    codec, pixels = _ready(options, options.threads), np.load(array)
     found, data = _measured(
         lambda: codec.encode(pixels, model=options.model, quality=options.quality, nodata=NODATA), 0
     )
@@ -93,17 +108,32 @@ def _encode(options: CostOptions, array: Path, stream: Path) -> dict[str, Any]:
 
 
 def _decode(options: CostOptions, array: Path, stream: Path) -> dict[str, Any]:
-    codec, data = _ready(options), stream.read_bytes()
+    codec, data = _ready(options, options.threads), stream.read_bytes()
     return _measured(lambda: codec.decode(data), np.load(array, mmap_mode="r").nbytes)[0]
 
 
-def _ready(options: CostOptions) -> Any:
+def _speed(options: CostOptions, array: Path) -> dict[str, Any]:
+    codec, pixels, timings = _ready(options, options.speed_threads), np.load(array), Timings()
+    for run in range(options.runs + 1):
+        begin = time.perf_counter()
+        data = codec.encode(pixels, model=options.model, quality=options.quality, nodata=NODATA)
+        middle = time.perf_counter()
+        codec.decode(data)
+        if run:  # the first one warms up
+            timings.encode_s.append(middle - begin)
+            timings.decode_s.append(time.perf_counter() - middle)
+    dates, _, rows, cols = pixels.shape
+    what = {"timesteps": dates, "rows": rows, "cols": cols, "threads": options.speed_threads}
+    return what | timings.to_dict(dates * rows * cols / 1e6)
+
+
+def _ready(options: CostOptions, threads: int) -> Any:
     """The codec, its model loaded and run once."""
     import torch
 
     from eocodec import codec
 
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(threads)
     ramp = np.linspace(1, 3000, 2 * 12 * 64 * 64).reshape(2, 12, 64, 64).astype(np.int16)
     codec.decode(codec.encode(ramp, model=options.model, quality=options.quality, nodata=NODATA))
     return codec
@@ -135,8 +165,20 @@ def _status(name: str) -> int:
 
 def table_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows to print."""
-    header = ["series", "CPU s", "CPU s a date", "MB beside the array", "kB a date"]
-    return header, [_row(row) for row in result["rows"]]
+    header = ["series", "CPU s", "CPU s a date", "MB beside the array", "kB a date", "Mpixel/s"]
+    speed = result["speed"]
+    timed = [
+        [
+            f"{work}, {speed['threads']} threads, warm",
+            "-",
+            "-",
+            "-",
+            "-",
+            f"{speed[f'{work}_mpixel_per_s']:.2f}",
+        ]
+        for work in ("encode", "decode")
+    ]
+    return header, [*map(_row, result["rows"]), *timed]
 
 
 def _row(row: dict[str, Any]) -> list[str]:
@@ -147,4 +189,5 @@ def _row(row: dict[str, Any]) -> list[str]:
         f"{row['cpu_s'] / dates:.2f}",
         "-" if peak is None else f"{peak / 1e6:.0f}",
         f"{row['codestream_bytes'] / 1e3 / dates:.1f}",
+        "-",
     ]

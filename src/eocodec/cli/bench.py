@@ -192,18 +192,54 @@ def bench_series(
     print_paths([plot_series(result, name, folder) for name in result["summary"]])
 
 
+@bench.command("repacking")
+@click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True)
+@OUT
+@DATA
+def bench_repacking(weights: tuple[str, ...], out: Path | None, data: Path | None) -> None:
+    """What each number of tokens of the published FlexTEC is worth: repacking.json, a plot and a table.
+
+    WEIGHTS are files that `eocodec train` wrote: of a run with masking and of one without.
+    """
+    from eocodec.bench import repacking
+
+    result = repacking.run_repacking(weights, data, say)
+    folder = out or folder_of("flextec")
+    save(folder / f"{repacking.NAME}.json", result, repacking.table_rows)
+    print_paths([repacking.plot_repacking(result, folder)])
+
+
 @bench.command("series-cost")
+@click.option("--model", default="tec-tt", show_default=True, help="Id of a model of series.")
 @OUT
 @DATA
 @click.option("--quality", type=click.FloatRange(0, 100), default=60.0, show_default=True)
 @click.option("--dates", default="1,4,12,60", show_default=True, help="Lengths of series, by commas.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-def bench_series_cost(out: Path | None, data: Path | None, quality: float, dates: str, threads: int) -> None:
-    """Processor time and memory of TEC-TT by the number of dates: series-cost.json and a table."""
+@click.option("--speed-threads", type=click.IntRange(1), default=2, show_default=True, help="Of the speed.")
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Timed runs of the speed.")
+def bench_series_cost(  # one parameter an option
+    model: str,
+    out: Path | None,
+    data: Path | None,
+    quality: float,
+    dates: str,
+    threads: int,
+    speed_threads: int,
+    runs: int,
+) -> None:
+    """Processor time and memory by the number of dates, and the speed: series-cost.json and a table."""
     from eocodec.bench import series_cost
 
-    lengths = tuple(int(count) for count in numbers(dates))
-    options = series_cost.CostOptions(quality=quality, timesteps=lengths, threads=threads, data=data)
+    options = series_cost.CostOptions(
+        model=model,
+        quality=quality,
+        timesteps=tuple(int(count) for count in numbers(dates)),
+        threads=threads,
+        data=data,
+        speed_threads=speed_threads,
+        runs=runs,
+    )
     result = series_cost.run_cost(options, report=say)
     save((out or folder_of(options.model)) / "series-cost.json", result, series_cost.table_rows)
 

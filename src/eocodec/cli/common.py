@@ -32,20 +32,24 @@ def debug_option(command: Command) -> Command:
     return option(command)
 
 
+FORCE = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+QUIET = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+PROGRESS = click.option(
+    "--progress/--no-progress", default=None, help="Draw a progress bar.  [default: on a terminal]"
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+
+
 def run_options(command: Command) -> Command:
     """Add --force, --threads, --quiet, --progress, --json, --gdal and --debug; `Run` has what they say."""
     options = (
-        click.option("--force", is_flag=True, help="Replace the output if it exists."),
+        FORCE,
         click.option(
             "--threads", type=click.IntRange(min=1), help="Threads of the network; all cores if not given."
         ),
-        click.option("--quiet", is_flag=True, help="No progress bar and no summary."),
-        click.option(
-            "--progress/--no-progress",
-            default=None,
-            help="Draw a progress bar.  [default: on a terminal]",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+        QUIET,
+        PROGRESS,
+        JSON,
         click.option("--gdal", multiple=True, metavar="KEY=VALUE", help="Set an option of GDAL; repeatable."),
         debug_option,
     )

@@ -13,9 +13,9 @@ from eocodec.interop.gdal import gdal_options, parse_gdal_options
 from eocodec.interop.scale.estimate import Estimate, estimate
 from eocodec.interop.scale.manifest import MANIFEST
 from eocodec.interop.scale.many import DEFAULT_RETRIES, ManyReport, encode_many
-from eocodec.interop.scale.pools import HERE, LOCAL, Workers
 from eocodec.interop.scale.sources import find_sources
 from eocodec.interop.scale.work import DEFAULT_SAMPLES, Request
+from eocodec.interop.scale.workers import HERE, LOCAL, Workers
 
 EXIT_FAILED = 1  # some sources; as `validate` says of what it looked at
 EXIT_STOPPED = 2

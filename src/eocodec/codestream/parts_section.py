@@ -15,7 +15,7 @@ from eocodec.codestream.sections import Section, SectionType
 from eocodec.codestream.writer import write
 from eocodec.coding.crc import CRC_BYTES
 from eocodec.coding.varint import read_varint, write_varint
-from eocodec.errors import LimitExceeded, Truncated
+from eocodec.errors import InputError, LimitExceeded, Truncated
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,16 @@ def write_parts(data: bytes, parts: Sequence[Part], limits: Limits = DEFAULT_LIM
     ----------
     data : a codestream, which is checked
     parts : the last one's checksum becomes that of the header
+
+    Raises
+    ------
+    InputError : the codestream has an error bound: its residual belongs to the parts that are there
+    CodestreamError : as `read`
     """
     read(data, limits)
     layout = parse_layout(data, limits)
+    if layout.header.max_error is not None:
+        raise InputError("a codestream with an error bound keeps its parts: its residual needs all of them")
     sections = [
         Section(entry.type, data[entry.offset : entry.offset + entry.length])
         for entry in layout.entries

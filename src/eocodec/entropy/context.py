@@ -28,6 +28,7 @@ from eocodec.entropy.family import SCALES, SHAPES
 from eocodec.entropy.layers import PARENT_FEATURES, ParentSums
 from eocodec.entropy.partition import Partition
 from eocodec.entropy.past import PAST_FEATURES, PastSums, PastValues
+from eocodec.entropy.refined import REFINED_FEATURES, RefinedSums, RefinedValues
 from eocodec.entropy.spectrum import ORIENTATIONS
 from eocodec.entropy.units import Blocks, Pairs, Units
 
@@ -119,7 +120,8 @@ class ContextNet:
 
     def first(self, x: Float) -> Float:
         """The first layer before its activation, of the first features: [k, n] -> [hidden, n]."""
-        return np.asarray(self.weights[0][:, : len(x)] @ x + self.biases[0][:, None])
+        weights, biases = self._tensors
+        return torch.addmm(biases[0], weights[0][:, : len(x)], torch.from_numpy(x)).numpy()
 
     def after_first(self, hidden: Float) -> Float:
         """All but the first layer, [hidden, n] -> [outputs, n]; `hidden` is used as scratch."""
@@ -163,6 +165,7 @@ class ContextModel:
     quality : 0 to 1
     past : what earlier timesteps say, for a network that sees it and has a gain
     parents : symbols of the layer before, by size of block, for a network that sees them (entropy/layers.py)
+    refined : what earlier timesteps say by now, for a network that sees it (entropy/refined.py)
     """
 
     def __init__(
@@ -173,6 +176,7 @@ class ContextModel:
         quality: float,
         past: PastValues | None = None,
         parents: Mapping[int, Symbols] | None = None,
+        refined: RefinedValues | None = None,
     ) -> None:
         self._net, self._blocks, self._pairs = net, Blocks(partition), Pairs.of(scale >= 0)
         self._units = Units.of(self._blocks, self._pairs)
@@ -184,11 +188,19 @@ class ContextModel:
             None if past is None else PastSums(self._blocks, self._pairs, past),
         )
         self._parent_sums = None if parents is None else ParentSums(self._blocks, parents)
+        self._refined_sums: RefinedSums | None = None
+        if refined is not None:
+            self.see(refined)
         count = (past is not None) * PAST_FEATURES + (parents is not None) * PARENT_FEATURES
+        count += (refined is not None) * REFINED_FEATURES
         seen = np.arange(FEATURES, FEATURES + count)
         self._weights = [torch.from_numpy(net.weights[0][:, np.concatenate([own, seen])]) for own in CHANGING]
         stated = scale[self._pairs.band, self._pairs.component]
         self._scale = stated[self._units.pair].astype(np.float64)
+
+    def see(self, refined: RefinedValues) -> None:
+        """What earlier timesteps say by now, in place of what they said before."""
+        self._refined_sums = RefinedSums(self._blocks, refined)
 
     def run(self, source: Source, edges: EdgeWriter | EdgeReader, steps: range | None = None) -> None:
         """Code everything, in order, or the next steps."""
@@ -244,6 +256,8 @@ class ContextModel:
             seen += self._past_sums.seen(step, half)
         if self._parent_sums is not None:
             seen += self._parent_sums.seen(step, half)
+        if self._refined_sums is not None:
+            seen += self._refined_sums.seen(step, half)
         out = np.empty((sum(map(len, seen)), len(places[0])))
         begin = 0
         for number, values in enumerate(seen):

@@ -4,14 +4,15 @@ The first parts of a tile are its timesteps in the coarsest layer, each predicte
 TEC-TT: together they are the first token. Then come the others, a part each. A finer layer has several
 (entropy/layers.py): what its coefficients of parent zero become, lower bands first (*significance*, under the
 context model), then what all others become (*refinement*, under the tables that significance found for their
-units). That is their order by what a bit is worth. Later timesteps refer to the coarsest layer of earlier
-ones alone, so that the parts can be cut off after any token.
+units). That is their order by what a bit is worth. The coarsest layer of later timesteps refers to that of
+earlier ones alone, a token to what the tokens up to it say of them (entropy/refined.py), so that the parts
+can be cut off after any token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,70 +30,21 @@ from eocodec.entropy.layer_channels import (
     LayerObserver,
     Receiver,
     Sender,
-    reconstructed,
+    stand_for,
 )
+from eocodec.entropy.layered_frame import CUTS, TOKENS, TOKENS_A_LAYER, Held, LayeredFrame, nested
+from eocodec.entropy.layers import Drift, in_cells
 from eocodec.entropy.levels import quality_of_step
-from eocodec.entropy.nested_coder import FINEST, LAYERED_RDO, NestedCoder, NestedFrame
+from eocodec.entropy.nested_coder import FINEST, LAYERED_RDO, NestedCoder
 from eocodec.entropy.parts import PartReader, PartWriter
+from eocodec.entropy.refining import Refining, Window
 from eocodec.entropy.spectrum import BANDS
-from eocodec.entropy.temporal_coder import GRID, TemporalCoder, TemporalFrame
+from eocodec.entropy.temporal_coder import GRID, TemporalCoder
 from eocodec.errors import TrailingBytes
-
-# Steps of the context model (band + component) at which tokens of significance begin, layer by layer.
-CUTS = ((0, 15, 17, 20), (0, 16, 18, 21), (0, 17, 20, 22))
-TOKENS_A_LAYER = len(CUTS[0]) + 1
-TOKENS = 1 + FINEST * TOKENS_A_LAYER
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int64]
 Symbols = NDArray[np.int32]
-
-
-@dataclass(eq=False)
-class LayeredFrame:
-    """A timestep as far as it is known; everything by size of block is [C, N * N, n].
-
-    base : in its coarsest layer
-    scale : [BANDS, C], in steps of its last layer, -1 where dead
-    symbols, values : in their places; what they stand for in steps of the coarsest layer, float32
-    latents : in steps of the coarsest layer; of an encoder alone
-    tokens : of it, that are known
-    """
-
-    base: TemporalFrame
-    scale: Index
-    symbols: dict[int, NDArray[Any]]
-    values: dict[int, NDArray[Any]]
-    latents: Mapping[int, NDArray[Any]]
-    tokens: int = 1
-    model: ContextModel | None = None
-    held: list[_Held] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, base: TemporalFrame) -> LayeredFrame:
-        """A timestep of which the first token is known."""
-        frame = _nested(base)
-        values = {size: v.copy() for size, v in frame.coarse.values.items()}
-        return cls(base, frame.spectrum, dict(frame.coarse.symbols), values, frame.latents)
-
-    @property
-    def layer(self) -> int:
-        """Number of the layer that the next token belongs to, 1 .. FINEST."""
-        return (self.tokens - 1) // TOKENS_A_LAYER + 1
-
-
-@dataclass(frozen=True, eq=False)
-class _Held:
-    """Coefficients of a pass that wait for their refinement.
-
-    size : of their blocks; component, place, block : [n], where they are; rows : [n], their tables
-    """
-
-    size: int
-    component: Index
-    place: Index
-    block: Index
-    rows: Index
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +52,12 @@ class LayeredCoder:
     """See `SeriesCoder` in entropy/coder.py.
 
     base : of the coarsest layer; prior : of the finer ones too
+    tokens : that an encoder writes
     """
 
     base: TemporalCoder
     prior: LayeredPrior
+    tokens: int = TOKENS
 
     @property
     def bands(self) -> int:
@@ -125,13 +79,17 @@ class LayeredCoder:
         observe_base: Observer | None = None,
     ) -> Iterator[LayeredFrame]:
         """Append timesteps [256 C, rows, cols]; observe_base: of predicted ones (training)."""
-        base = self.base.encode_series(ys, parts, quality_steps, lmbda, observe_base)
+        kept: list[Float] = []
+        base = self.base.encode_series(self._kept(ys, kept), parts, quality_steps, lmbda, observe_base)
         frames = [LayeredFrame.of(frame) for frame in base]
+        for frame, y in zip(frames, kept, strict=False):
+            frame.y = y
+        refining = self._begun(frames, quality_steps)
         worth = LAYERED_RDO * lmbda * (self._step(quality_steps) / 2**FINEST) ** 2
-        while frames[0].tokens < TOKENS:
+        while frames[0].tokens < self.tokens:
             with parts.part() as part:
                 sender = Sender(part.symbols, self.prior, worth, observe)
-                self._token(frames, sender, part.edges, part.crc, quality_steps)
+                self._token(frames, sender, part.edges, part.crc, refining, quality_steps)
         return iter(frames)
 
     def decode_series(
@@ -145,13 +103,30 @@ class LayeredCoder:
         """
         base = self.base.decode_series(parts, timesteps, rows, cols, quality_steps)
         frames = [LayeredFrame.of(frame) for frame in base]
+        refining = self._begun(frames if parts.left else [], quality_steps)
         while parts.left and frames[0].tokens < TOKENS:
             with parts.part() as part:
                 receiver = Receiver(part.symbols, self.prior)
-                self._token(frames, receiver, part.edges, part.crc, quality_steps)
+                self._token(frames, receiver, part.edges, part.crc, refining, quality_steps)
         if parts.left:
             raise TrailingBytes(f"PARTS: {parts.left} parts after the last of {TOKENS} tokens (R76)")
         return iter(frames)
+
+    def _begun(self, frames: Sequence[LayeredFrame], quality_steps: int) -> Refining | None:
+        """How timesteps refer to each other in finer layers, if they do."""
+        if self.prior.refined is None:
+            return None
+        refining = Refining(self.base, quality_steps)
+        refining.begin(frames)
+        return refining
+
+    def _kept(self, ys: Iterable[Float], kept: list[Float]) -> Iterator[Float]:
+        """Timesteps as they are, their coefficients kept for finer layers that refer to others."""
+        coder = self.base.later
+        for y in ys:
+            if self.prior.refined is not None:
+                kept.append(np.matmul(coder.basis[coder.ring], y.reshape(len(coder.ring), self.bands, -1)))
+            yield y
 
     def _token(
         self,
@@ -159,28 +134,64 @@ class LayeredCoder:
         channel: Channel,
         edges: EdgeWriter | EdgeReader,
         crc: SymbolsCrc,
+        refining: Refining | None,
         quality_steps: int,
     ) -> None:
         """Code the next token of all timesteps."""
+        window = Window()
         for frame in frames:
-            layer, number = frame.layer, (frame.tokens - 1) % TOKENS_A_LAYER
+            number = (frame.tokens - 1) % TOKENS_A_LAYER
             if number == 0:
-                frame.scale = channel.new_scales(frame.scale, frame.latents, layer)
-                crc.add(frame.scale.astype(np.int32))
-                frame.model = self._model(frame, self.quality(frame, quality_steps, layer))
+                self._start_layer(frame, channel, crc, refining, window)
             if number == TOKENS_A_LAYER - 1:
-                self._refine(frame, channel, crc)
-            elif frame.model is not None:
-                starts = (*CUTS[layer - 1], BANDS + self.bands - 1)
-                source = _Significance(frame, channel, self.prior, crc)
-                frame.model.run(source, edges, range(starts[number], starts[number + 1]))
+                if refining is not None and frame.map is not None:
+                    frame.drift = refining.look(frame, frame.map, window).drift
+                self._refine(frame, channel, crc, edges)
+            else:
+                model = self._model(frame, refining, window, quality_steps)
+                starts = (*CUTS[frame.layer - 1], BANDS + self.bands - 1)
+                source = _Significance(frame, channel, self.prior, crc, edges)
+                model.run(source, edges, range(starts[number], starts[number + 1]))
             frame.tokens += 1
+            if refining is not None and frame is not frames[-1]:
+                window.add(refining.reference(frame))
 
-    def _model(self, frame: LayeredFrame, quality: float) -> ContextModel:
-        part = _nested(frame.base).partition
-        return ContextModel(self.prior.net, part, frame.scale, quality, parents=frame.symbols)
+    def _start_layer(
+        self,
+        frame: LayeredFrame,
+        channel: Channel,
+        crc: SymbolsCrc,
+        refining: Refining | None,
+        window: Window,
+    ) -> None:
+        """What is stated of a timestep before its symbols."""
+        frame.scale = channel.new_scales(frame.scale, frame.latents, frame.layer)
+        crc.add(frame.scale.astype(np.int32))
+        if refining is not None:
+            wanted = refining.wanted(frame, window, self.prior.base.later.family)
+            stated = channel.prediction(wanted, len(window), self.bands)
+            stated.add_to(crc)
+            refining.state(frame, window, stated)
 
-    def _refine(self, frame: LayeredFrame, channel: Channel, crc: SymbolsCrc) -> None:
+    def _model(
+        self, frame: LayeredFrame, refining: Refining | None, window: Window, quality_steps: int
+    ) -> ContextModel:
+        """The context model of a layer, which knows what references say by now."""
+        net, refined = self.prior.net, None
+        if refining is not None and self.prior.refined is not None and frame.map is not None:
+            net, refined = self.prior.refined.net, refining.look(frame, frame.map, window)
+            frame.drift = refined.drift
+        if frame.model is None:
+            part, quality = nested(frame.base).partition, self.quality(frame, quality_steps, frame.layer)
+            symbols = frame.symbols
+            frame.model = ContextModel(net, part, frame.scale, quality, parents=symbols, refined=refined)
+        elif refined is not None:
+            frame.model.see(refined)
+        return frame.model
+
+    def _refine(
+        self, frame: LayeredFrame, channel: Channel, crc: SymbolsCrc, edges: EdgeWriter | EdgeReader
+    ) -> None:
         """What coefficients become that were not zero in the layer before."""
         unit, held = np.float32(2.0**-frame.layer), frame.held
         frame.held, frame.model = [], None
@@ -195,23 +206,23 @@ class LayeredCoder:
             if frame.latents
             else None
         )
-        outcomes = channel.outcomes(rows, before, None if v is None else np.concatenate(v))
+        drift = None
+        if frame.drift is not None:
+            own = np.concatenate([frame.drift[h.size][h.component, h.place, h.block] for h in held])
+            drift = Drift.of(edges.resolve(in_cells(own)), before)
+        outcomes = channel.outcomes(rows, before, None if v is None else np.concatenate(v), drift)
         crc.add(outcomes)
         symbols = (2 * before + np.sign(before) * outcomes).astype(np.int32)
-        values = reconstructed(symbols, rows, self.prior) * unit
+        values = stand_for(outcomes, before, rows, drift, self.prior) * unit
         ends = np.cumsum([len(h.rows) for h in held])[:-1]
-        for h, own, stand_for in zip(held, np.split(symbols, ends), np.split(values, ends), strict=True):
+        for h, own, stand in zip(held, np.split(symbols, ends), np.split(values, ends), strict=True):
             frame.symbols[h.size][h.component, h.place, h.block] = own
-            frame.values[h.size][h.component, h.place, h.block] = stand_for
+            frame.values[h.size][h.component, h.place, h.block] = stand
 
     def latents(self, frame: LayeredFrame, quality_steps: int, dtype: type[np.floating[Any]]) -> Latents:
         """What a timestep stands for, as far as it is known."""
-        coder, base = self.base.later, _nested(frame.base)
-        start = base.coarse.values
-        added = replace(base, values={size: v - start[size] for size, v in frame.values.items()})
-        u = self.base.coefficients(frame.base, quality_steps)
-        u += coder.coefficients(added, quality_steps, np.float64).reshape(u.shape)
-        found = coder.latents_of(u.reshape(self.channels, -1).astype(dtype, copy=False))
+        u = Refining(self.base, quality_steps).coefficients(frame).reshape(self.channels, -1)
+        found = self.base.later.latents_of(u.astype(dtype, copy=False))
         return replace(found, quality=self.quality(frame, quality_steps))
 
     def quality(self, frame: LayeredFrame, quality_steps: int, layer: int | None = None) -> float:
@@ -229,14 +240,21 @@ class LayeredCoder:
 def layered_coder(prior: LayeredPrior, basis: Float, ring: Index) -> LayeredCoder:
     """The coder of a prior; basis [RINGS, C, C]; ring [256], of each frequency."""
     first, later = (NestedCoder(own, basis, ring) for own in (prior.base.first, prior.base.later))
-    return LayeredCoder(TemporalCoder(first, later, GRID << FINEST), prior)
+    return LayeredCoder(TemporalCoder(first, later, GRID << FINEST, prior.base.sources), prior)
 
 
 class _Significance:
     """Source of symbols for the context model: coefficients whose parent is zero; the others are held."""
 
-    def __init__(self, frame: LayeredFrame, channel: Channel, prior: LayeredPrior, crc: SymbolsCrc) -> None:
-        self._frame, self._channel, self._prior, self._crc = frame, channel, prior, crc
+    def __init__(
+        self,
+        frame: LayeredFrame,
+        channel: Channel,
+        prior: LayeredPrior,
+        crc: SymbolsCrc,
+        edges: EdgeWriter | EdgeReader,
+    ) -> None:
+        self._frame, self._channel, self._prior, self._crc, self._edges = frame, channel, prior, crc, edges
         self._unit = np.float32(2.0**-frame.layer)
 
     def symbols(self, requests: Sequence[Request]) -> list[Symbols]:
@@ -245,29 +263,44 @@ class _Significance:
         found = [2 * frame.symbols[r.size][r.component, r.place] for r in requests]
         zero = [symbols == 0 for symbols in found]
         rows = np.concatenate([r.rows[z] for r, z in zip(requests, zero, strict=True)])
-        v = None
+        drift, v = self._drift(requests, zero), None
         if frame.latents:
             latents = [frame.latents[r.size][r.component, r.place] for r in requests]
             self._observe(requests, found, latents)
             v = (np.concatenate([own[z] for own, z in zip(latents, zero, strict=True)]) / self._unit).astype(
                 np.float32
             )
-        coded = self._channel.outcomes(rows, np.zeros(len(rows), np.int32), v)
+        parents = np.zeros(len(rows), np.int32)
+        coded = self._channel.outcomes(rows, parents, v, drift)
         self._crc.add(coded)
-        values = reconstructed(coded, rows, self._prior) * self._unit
+        values = stand_for(coded, parents, rows, drift, self._prior) * self._unit
         ends = np.cumsum([np.count_nonzero(z) for z in zero])[:-1]
         parts = zip(requests, found, zero, np.split(coded, ends), np.split(values, ends), strict=True)
-        for request, symbols, where, own, stand_for in parts:
+        for request, symbols, where, own, stand in parts:
             symbols[where] = own
-            self._put(request, symbols, where, stand_for)
+            self._put(request, symbols, where, stand)
         return found
+
+    def _drift(self, requests: Sequence[Request], zero: Sequence[NDArray[np.bool_]]) -> Drift | None:
+        """Of all coefficients whose parent is zero."""
+        drift = self._frame.drift
+        if drift is None:
+            return None
+        both = zip(requests, zero, strict=True)
+        own = np.concatenate([drift[r.size][r.component, r.place][z] for r, z in both])
+        return Drift.of(self._edges.resolve(in_cells(own)), np.zeros(len(own), np.int32))
 
     def _observe(
         self, requests: Sequence[Request], found: Sequence[Symbols], latents: Sequence[Float]
     ) -> None:
-        if self._channel.observe is not None:
-            for request, symbols, v in zip(requests, found, latents, strict=True):
-                self._channel.observe.units(request, symbols // 2, v / self._unit)
+        if self._channel.observe is None:
+            return
+        for request, symbols, v in zip(requests, found, latents, strict=True):
+            cells = None
+            if self._frame.drift is not None:
+                own = self._frame.drift[request.size][request.component, request.place]
+                cells = np.rint(in_cells(own)).astype(np.int64)
+            self._channel.observe.units(request, symbols // 2, v / self._unit, cells)
 
     def _put(self, request: Request, symbols: Symbols, zero: NDArray[np.bool_], values: Float) -> None:
         frame, size = self._frame, request.size
@@ -279,10 +312,4 @@ class _Significance:
         if row.size:
             place = request.component[row], request.place[row]
             rows = request.rows[row, block].astype(np.int64)
-            frame.held.append(_Held(size, *place, block, rows))
-
-
-def _nested(frame: TemporalFrame) -> NestedFrame:
-    if not isinstance(frame.frame, NestedFrame):
-        raise TypeError("the coarsest layer is not of a NestedCoder")
-    return frame.frame
+            frame.held.append(Held(size, *place, block, rows))

@@ -53,7 +53,7 @@ class PastSums:
             sums = blocks.magnitudes(reference)
             lower = np.zeros((1 + BANDS, *sums.shape[3:]))
             lower[1:] = sums.sum((1, 2))
-            share = lower[1:].sum(2) / np.maximum(density.sum((1, 2, 3)), 1)[:, None]
+            share = mean_magnitude(lower[1:], density)
             self._references.append((logarithms(sums), share, logarithms(lower)))
         self._density = density
         components, n = self._mean.shape[3:]
@@ -73,7 +73,7 @@ class PastSums:
         plain[0] = self._references[0][2][band, component]
         before, all_before = self._agreed[:, :, component]
         around = self._blocks.around(all_before) + all_before
-        plain[1], plain[2], plain[3] = (_ratio(*pair) for pair in (before, all_before, around))
+        plain[1], plain[2], plain[3] = (agreement(*pair) for pair in (before, all_before, around))
         plain[4] = logarithms(all_before[1])
         return oriented, plain
 
@@ -86,5 +86,14 @@ class PastSums:
         self._agreed[1][:, step.component] += agreed
 
 
-def _ratio(product: Float, square: Float) -> Float:
+def mean_magnitude(sums: Float, density: Float) -> Float:
+    """Of coefficients of each band and component, [BANDS, C].
+
+    sums : [BANDS, C, N], of blocks; density : [BANDS, HALVES, ORIENTATIONS, N], coefficients of each unit
+    """
+    return np.asarray(sums.sum(2) / np.maximum(density.sum((1, 2, 3)), 1)[:, None])
+
+
+def agreement(product: Float, square: Float) -> Float:
+    """Sums of known values times predicted ones, over sums of the latter squared; 1 where there are none."""
     return np.asarray(np.clip((product + _SHY) / (square + _SHY), -1, 2))

@@ -1,14 +1,14 @@
 """The latents of a timestep predicted from earlier ones, by a map across the spectrum that the stream states.
 
 Along the axes of the nearest reference, z are the DCT coefficients of what is known of the references: their
-components, the coarse part of the leading ones, and for these the magnitudes and products of their pixels,
-all without tile means. Component c of the current timestep is expected to be
+components and what else is made of these (entropy/sources.py), all without tile means. Component c of the
+current timestep is expected to be
 
     p[c] = sum over references r and sources j of weight[r, c, j] * z[r, j]
 
 at every frequency and place; its tile mean is stated as a difference to the nearest reference's. How a scene
 has changed between two dates is mostly a matter of its spectra: fields and woods change each in their way,
-which magnitudes and products tell apart. So few numbers a tile say it. They are integers in the stream, in
+which products of pixels tell apart. So few numbers a tile say it. They are integers in the stream, in
 units that follow from the references; nothing of this decides a table by itself, so that machines may differ
 by rounding errors here (docs/exactness.md).
 """
@@ -17,29 +17,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations_with_replacement
+from functools import cached_property, lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from eocodec.coding.crc import SymbolsCrc
 from eocodec.coding.range_coder import SymbolDecoder, SymbolEncoder
 from eocodec.coding.tables import CdfTables, from_pmfs
 from eocodec.entropy.family import table_costs
+from eocodec.entropy.sources import BENT, Sources
 from eocodec.entropy.spectrum import BANDS, CELL, layout
 from eocodec.errors import MalformedSection
-from eocodec.nn.spectral import dct_matrix
 
 MAX_REFERENCES = 2
 WINDOW = 8  # timesteps back that a reference may be
 MEAN_UNIT = 0.25  # of stated means, in quantisation steps
 WEIGHT_UNIT = 1.5  # of stated weights: an error of 1 would cost about so many bits squared
 MAX_WEIGHT = 1 << 20  # of a stated integer
-BENT = 4  # leading components with sources beside themselves
-_COARSE = 1  # ring up to which a coarse part goes (nn/spectral.py)
-_CLIP = 3.0  # standard deviations at which factors of a product are cut off
+_PART = 256  # columns of a product of matrices: more, and BLAS would start threads
 _SNR = 0.3  # share of a component that is expected to be left after prediction
 _NOISE = 1 / 3  # squared steps that quantisation adds to what is left
 
@@ -64,7 +60,7 @@ class Prediction:
     """What is stated.
 
     back : [R], timesteps from the current one to each reference, nearest in kind first; empty: none
-    means : [C], int64; weights : [R, C, sources], int64, sources as `Regressors` has them
+    means : [C], int64; weights : [R, C, sources], int64, as entropy/sources.py lists them
     """
 
     back: Index
@@ -77,16 +73,10 @@ class Prediction:
             crc.add(part.astype(np.int32))
 
 
-def no_prediction(components: int) -> Prediction:
+def no_prediction(components: int, sources: Sources = Sources.BENT) -> Prediction:
     """Of a timestep that stands by itself."""
-    weights = np.zeros((0, components, source_count(components)), np.int64)
+    weights = np.zeros((0, components, sources.count(components)), np.int64)
     return Prediction(np.zeros(0, np.int64), np.zeros(components, np.int64), weights)
-
-
-def source_count(components: int) -> int:
-    """Sources of a reference: components, and of the leading ones coarse parts, magnitudes, products."""
-    bent = min(BENT, components)
-    return components + 2 * bent + bent * (bent + 1) // 2
 
 
 @lru_cache(maxsize=1)
@@ -98,35 +88,51 @@ def cell_bands() -> Index:
 
 
 class Regressors:
-    """What is known of references along the axes of the first of them.
+    """What is known of references along the axes of the first of them; made where it is asked for.
 
-    z : [256, R sources, n], float64, without tile means; unit : [R sources], what a weight of 1 means
     means : [C], of the first reference
+    sources : of each reference
     """
 
     def __init__(
-        self, references: Sequence[Reference], ring: Index, step: float, *, bend: bool = True
+        self,
+        references: Sequence[Reference],
+        ring: Index,
+        step: float,
+        sources: Sources = Sources.BENT,
     ) -> None:
-        self._bases, self._ring = references[0].bases, ring
-        parts: list[Float] = []
-        for reference in references:
-            z = self.turn(reference.u)
-            means = z[0].mean(1)
-            z[0] -= means[:, None]
-            if not parts:
-                self.means = means
-            parts += [z, *bent_sources(z[:, :BENT], ring)] if bend else [z]
-        self.z = np.concatenate(parts, 1)
+        self._bases, self._ring, self._step = references[0].bases, ring, step
+        self._references, self.sources = references, sources
+        self.means: Float = self.turn(references[0].u, slice(1))[0].mean(1)
+
+    @cached_property
+    def z(self) -> Float:
+        """[256, R sources, n], without tile means."""
+        frequencies, components, n = self._references[0].u.shape
+        count = self.sources.count(components)
+        out = np.empty((frequencies, len(self._references) * count, n))
+        for number, reference in enumerate(self._references):
+            own = out[:, number * count : (number + 1) * count]
+            z = own[:, :components]
+            z[...] = self.turn(reference.u)
+            z[0] -= z[0].mean(1, keepdims=True)
+            self.sources.fill(components, self._ring, own)
+        return out
+
+    @cached_property
+    def unit(self) -> Float:
+        """[R sources], what a weight of 1 means."""
         energy = np.einsum("fkn,fkn->fk", self.z, self.z)
         count = np.bincount(cell_bands(), minlength=BANDS)[:, None] * self.z.shape[2]
         by_band = np.zeros((BANDS, energy.shape[1]))
         np.add.at(by_band, cell_bands(), energy)
-        left = _SNR * by_band / np.maximum(count, 1) + _NOISE * step**2
-        self.unit = WEIGHT_UNIT / np.sqrt((by_band / left).sum(0) + 1e-9)
+        left = _SNR * by_band / np.maximum(count, 1) + _NOISE * self._step**2
+        return np.asarray(WEIGHT_UNIT / np.sqrt((by_band / left).sum(0) + 1e-9))
 
-    def turn(self, u: Float) -> Float:
-        """[256, C, n] of bands -> components along the axes."""
-        return np.asarray(np.matmul(self._bases.transpose(0, 2, 1)[self._ring], u))
+    def turn(self, u: Float, frequencies: slice = slice(None)) -> Float:
+        """[256, C, n] of bands -> components along the axes, of some frequencies."""
+        turned = self._bases.transpose(0, 2, 1)[self._ring[frequencies]]
+        return np.asarray(np.matmul(turned, u[frequencies]))
 
     def turn_back(self, p: Float) -> Float:
         """Inverse of `turn`."""
@@ -134,39 +140,19 @@ class Regressors:
 
     def predict(self, stated: Prediction, step: float) -> Float:
         """Expected coefficients of bands, [256, C, n]."""
-        components = len(stated.means)
-        weights = stated.weights.transpose(1, 0, 2).reshape(components, -1) * self.unit
-        p = np.matmul(weights, self.z)
+        u = self._references[0].u
+        p = self._weighted(stated.weights) if stated.weights.any() else np.zeros_like(u)
         p[0] += (self.means + stated.means * (MEAN_UNIT * step))[:, None]
         return self.turn_back(p)
 
-
-@lru_cache(maxsize=1)
-def _dct() -> Float:
-    return np.asarray(dct_matrix(CELL, torch.float64).numpy())
-
-
-def _both(matrix: Float, blocks: Float) -> Float:
-    """A matrix [16, 16] along rows and columns of blocks [256, c, n]."""
-    shape = (CELL, CELL, *blocks.shape[1:])
-    down = np.tensordot(matrix, blocks.reshape(shape), (1, 0))
-    return np.ascontiguousarray(np.tensordot(matrix, down, (1, 1)).swapaxes(0, 1)).reshape(blocks.shape)
-
-
-def bent_sources(z: Float, ring: Index) -> list[Float]:
-    """Coarse parts, magnitudes and products of leading components, as DCT coefficients without tile means.
-
-    z : [256, c, n], without tile means
-    """
-    coarse = z * (ring <= _COARSE)[:, None, None]
-    pixels = _both(_dct().T, z)
-    spread = np.sqrt((pixels**2).mean((0, 2), keepdims=True)) + 1e-9
-    cut = np.clip(pixels / spread, -_CLIP, _CLIP)
-    pairs = combinations_with_replacement(range(z.shape[1]), 2)
-    products = np.stack([cut[:, i] * cut[:, j] for i, j in pairs], 1)
-    bent = _both(_dct(), np.concatenate([np.abs(pixels), products * spread[:, :1]], 1))
-    bent[0] -= bent[0].mean(1, keepdims=True)
-    return [coarse, bent]
+    def _weighted(self, weights: Index) -> Float:
+        """Weighted sums of sources, [256, C, n]."""
+        by_source = weights.transpose(1, 0, 2).reshape(weights.shape[1], -1) * self.unit
+        out = np.empty_like(self._references[0].u)
+        for start in range(0, out.shape[2], _PART):
+            part = (..., slice(start, start + _PART))
+            np.matmul(by_source, self.z[part], out=out[part])
+        return out
 
 
 # --- coding -------------------------------------------------------------------------------------------------
@@ -177,9 +163,9 @@ def _uniform(count: int) -> CdfTables:
     return from_pmfs([np.append(np.ones(count), 1e-9)], [0])
 
 
-def _groups(components: int, references: int) -> Iterator[tuple[Index, Index, Index]]:
-    """Reference, target and source of weights that share a table: the component itself, others, bent ones."""
-    r, c, j = np.indices((references, components, source_count(components))).reshape(3, -1)
+def _groups(references: int, components: int, sources: int) -> Iterator[tuple[Index, Index, Index]]:
+    """Reference, target and source of weights that share a table: the component itself, others, the rest."""
+    r, c, j = np.indices((references, components, sources)).reshape(3, -1)
     own, plain, leading = c == j, j < components, c < BENT
     for chosen in (own, plain & ~own & leading, plain & ~own & ~leading, ~plain & leading, ~plain & ~leading):
         yield r[chosen], c[chosen], j[chosen]
@@ -194,12 +180,16 @@ def encode_prediction(encoder: SymbolEncoder, stated: Prediction, family: CdfTab
         _encode_one(encoder, int(back) - 1, WINDOW)
     if len(stated.back):
         _encode_integers(encoder, stated.means, family)
-        for r, c, j in _groups(len(stated.means), len(stated.back)):
+        for r, c, j in _groups(*stated.weights.shape):
             _encode_integers(encoder, stated.weights[r, c, j], family)
 
 
 def decode_prediction(
-    decoder: SymbolDecoder, family: CdfTables, timestep: int, components: int
+    decoder: SymbolDecoder,
+    family: CdfTables,
+    timestep: int,
+    components: int,
+    sources: Sources = Sources.BENT,
 ) -> Prediction:
     """What is stated of the next timestep.
 
@@ -207,7 +197,7 @@ def decode_prediction(
     ------
     MalformedSection : a reference, table or weight does not exist
     """
-    none = no_prediction(components)
+    none = no_prediction(components, sources)
     if timestep == 0:
         return none
     count = _decode_one(decoder, MAX_REFERENCES + 1)
@@ -217,8 +207,8 @@ def decode_prediction(
     if not count:
         return none
     means = _decode_integers(decoder, components, family)
-    weights = np.zeros((count, components, source_count(components)), np.int64)
-    for r, c, j in _groups(components, count):
+    weights = np.zeros((count, components, sources.count(components)), np.int64)
+    for r, c, j in _groups(*weights.shape):
         weights[r, c, j] = _decode_integers(decoder, len(r), family)
     return Prediction(back, means, weights)
 

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from eocodec.coding.range_coder import SymbolEncoder
+from eocodec.coding.tables import CdfTables
 from eocodec.entropy.prediction import (
     MAX_REFERENCES,
     MAX_WEIGHT,
@@ -21,7 +24,9 @@ from eocodec.entropy.prediction import (
     Reference,
     Regressors,
     cell_bands,
+    encode_prediction,
 )
+from eocodec.entropy.sources import Sources
 from eocodec.entropy.spectrum import BANDS
 
 _ITERATIONS = 3  # of fitting and weighing anew
@@ -35,6 +40,7 @@ _MAX_MEAN = 1 << 18
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +73,8 @@ class _Moments:
         errors, (bands, k, _) = self.energy, self.gram.shape
         for left in reversed(range(_ITERATIONS)):
             share = (self.count[:, None] / (errors + noise[:, None])).T  # (C, BANDS)
-            gram = (share @ self.gram.reshape(bands, -1)).reshape(-1, k, k)
+            by_torch = torch.mm(torch.from_numpy(share), torch.from_numpy(self.gram).view(bands, -1))
+            gram = by_torch.numpy().reshape(-1, k, k)  # its threads are under control
             cross = np.einsum("cb,bkc->ck", share, self.cross)
             own = np.einsum("ckk->ck", gram)  # a view
             own *= 1 + _RIDGE
@@ -89,16 +96,20 @@ def _solved(gram: Float, cross: Float) -> Float:
 
 def _moments(z: Float, y: Float) -> _Moments:
     """Of regressors z [256, K, n] and targets y [256, C, n]; binary32 is enough to choose by."""
-    bands, k, components = cell_bands(), z.shape[1], y.shape[1]
+    bands, k, components, n = cell_bands(), z.shape[1], y.shape[1], z.shape[2]
     gram, cross = np.zeros((BANDS, k, k)), np.zeros((BANDS, k, components))
-    energy, count = np.zeros((BANDS, components)), np.zeros(BANDS)
-    for band in np.unique(bands):
-        at = np.flatnonzero(bands == band)
-        x = z[at].astype(np.float32).transpose(1, 0, 2).reshape(k, -1)
-        target = y[at].astype(np.float32).transpose(1, 0, 2).reshape(components, -1)
-        gram[band], cross[band] = x @ x.T, x @ target.T
-        energy[band], count[band] = (target**2).sum(1), target.shape[1]
-    return _Moments(gram, cross, energy, count)
+    count = np.bincount(bands, minlength=BANDS)
+    energy = np.zeros((BANDS, components))
+    room = np.empty((k + components) * int(count.max()) * n, np.float32)
+    for band in np.flatnonzero(count):
+        rows = room[: (k + components) * count[band] * n].reshape(k + components, count[band], n)
+        for place, frequency in enumerate(np.flatnonzero(bands == band)):
+            rows[:k, place], rows[k:, place] = z[frequency], y[frequency]
+        flat = torch.from_numpy(rows).flatten(1)
+        found = torch.mm(flat[:k], flat.t()).numpy()  # torch's threads are under control
+        gram[band], cross[band] = found[:, :k], found[:, k:]
+        energy[band] = flat[k:].square().sum(1).numpy()
+    return _Moments(gram, cross, energy, count.astype(np.float64) * n)
 
 
 def _noise(count: Float, step: float) -> Float:
@@ -113,7 +124,7 @@ class Fit:
     ----------
     u : [256, C, n], DCT coefficients of bands
     references, back : decoded timesteps, and how far back each is
-    bend : with all sources, or components alone
+    sources : that references have
 
     Attributes
     ----------
@@ -127,10 +138,9 @@ class Fit:
         back: Sequence[int],
         ring: Index,
         step: float,
-        *,
-        bend: bool,
+        sources: Sources = Sources.BENT,
     ) -> None:
-        self.regressors = regressors = Regressors(references, ring, step, bend=bend)
+        self.regressors = regressors = Regressors(references, ring, step, sources)
         y = regressors.turn(u)
         unit = MEAN_UNIT * step
         means = np.rint((y[0].mean(1) - regressors.means) / unit)
@@ -146,11 +156,12 @@ class Fit:
 
     def stated(self) -> Prediction:
         """The prediction with weights that are worth stating."""
-        components = len(self._means)
-        rows = np.stack(
-            [self._row(*normal) for normal in zip(*self._moments.normal(self._noise), strict=True)]
-        )
-        weights = rows.reshape(components, len(self._back), -1).transpose(1, 0, 2)
+        gram, cross = self._moments.normal(self._noise)
+        kept = _worth_stating(gram, cross, self._unit)
+        rows = np.zeros(cross.shape, np.int64)
+        for row, own, *normal in zip(rows, kept, gram, cross, strict=True):
+            row[own] = _rounded(normal[0][np.ix_(own, own)], normal[1][own], self._unit[own])
+        weights = rows.reshape(len(rows), len(self._back), -1).transpose(1, 0, 2)
         return Prediction(np.array(self._back, np.int64), self._means, weights)
 
     def saved(self, stated: Prediction) -> float:
@@ -163,30 +174,28 @@ class Fit:
         )
         return (alone - left) / max(alone - floor, 1.0)
 
-    def _row(self, gram: Float, cross: Float) -> Index:
-        """Stated weights of a component, [K]."""
-        kept = _worth_stating(gram, cross, self._unit)
-        stated = np.zeros(len(cross), np.int64)
-        if kept.size:
-            stated[kept] = _rounded(gram[np.ix_(kept, kept)], cross[kept], self._unit[kept])
-        return stated
 
+def _worth_stating(gram: Float, cross: Float, unit: Float) -> Bools:
+    """[C, K]: regressors that save more bits than their weights take; gram [C, K, K], cross [C, K], unit [K].
 
-def _worth_stating(gram: Float, cross: Float, unit: Float) -> Index:
-    """Regressors that save more bits than their weights take: the least useful goes, until none does."""
-    kept, inverse = np.ones(len(cross), bool), np.linalg.inv(gram)
-    while kept.any():
-        weights, spread = inverse @ cross, np.where(kept, inverse.diagonal(), 1)
+    Of each component the least useful goes, until none does.
+    """
+    kept, inverse = np.ones(cross.shape, bool), np.linalg.inv(gram)
+    open_ = np.arange(len(cross))
+    while open_.size:
+        weights = np.matmul(inverse, cross[open_, :, None])[..., 0]
+        spread = np.where(kept[open_], np.einsum("ckk->ck", inverse), 1)
         saved = _BITS_LOST * weights**2 / spread
-        gain = np.where(kept, saved - 2 * np.log2(1 + np.abs(weights / unit)) - _WEIGHT_BITS, np.inf)
-        worst = int(gain.argmin())
-        if gain[worst] >= 0:
-            break
-        kept[worst] = False
-        column = inverse[:, worst]
-        inverse = inverse - np.outer(column, column / column[worst])
-        inverse[worst] = inverse[:, worst] = 0
-    return np.flatnonzero(kept)
+        gain = np.where(kept[open_], saved - 2 * np.log2(1 + np.abs(weights / unit)) - _WEIGHT_BITS, np.inf)
+        worst = gain.argmin(1)
+        goes = np.take_along_axis(gain, worst[:, None], 1)[:, 0] < 0
+        open_, inverse, worst = open_[goes], inverse[goes], worst[goes]
+        kept[open_, worst] = False
+        each = np.arange(open_.size)
+        column = inverse[each, :, worst]
+        inverse -= column[:, :, None] * (column / column[each, worst][:, None])[:, None]
+        inverse[each, worst] = inverse[each, :, worst] = 0
+    return kept
 
 
 def _rounded(gram: Float, cross: Float, unit: Float) -> Index:
@@ -203,7 +212,9 @@ def _rounded(gram: Float, cross: Float, unit: Float) -> Index:
     return stated
 
 
-def fit_prediction(u: Float, past: Sequence[Reference], ring: Index, step: float) -> Fit:
+def fit_prediction(
+    u: Float, past: Sequence[Reference], ring: Index, step: float, sources: Sources = Sources.BENT
+) -> Fit:
     """Fit to the references that leave the fewest bits of a timestep, as far as can be told without coding.
 
     Parameters
@@ -211,7 +222,7 @@ def fit_prediction(u: Float, past: Sequence[Reference], ring: Index, step: float
     u : [256, C, n], DCT coefficients of bands; past : decoded timesteps, the latest last, at least one
     """
     chosen = _chosen(u, past[-WINDOW:], ring, step)
-    return Fit(u, [past[-b] for b in chosen], chosen, ring, step, bend=True)
+    return Fit(u, [past[-b] for b in chosen], chosen, ring, step, sources)
 
 
 def _chosen(u: Float, past: Sequence[Reference], ring: Index, step: float) -> list[int]:
@@ -243,3 +254,30 @@ def _chosen(u: Float, past: Sequence[Reference], ring: Index, step: float) -> li
         chosen.append(back)
         open_.remove(back)
     return chosen
+
+
+def bits_left(left: Float, bases: Float, ring: Index, known: float, step: float) -> float:
+    """Bits of what a prediction leaves for finer layers, up to what all predictions of a timestep share.
+
+    Parameters
+    ----------
+    left : [256, C, n], DCT coefficients of bands; bases : [RINGS, C, C], the timestep's axes
+    known : step of the layer before, which has said already in which cell each coefficient is
+    step : of the layer up to which bits count
+    """
+    turned = np.matmul(bases.transpose(0, 2, 1)[ring], left)
+    turned[0] -= turned[0].mean(1, keepdims=True)
+    count = np.bincount(cell_bands(), minlength=BANDS) * left.shape[2]
+    energy = np.zeros((BANDS, left.shape[1]))
+    np.add.at(energy, cell_bands(), np.einsum("fcn,fcn->fc", turned, turned))
+    cell = known**2 / 3  # variance of what is in a cell of a step to either side of zero
+    variance = energy / np.maximum(count, 1)[:, None]
+    unknown = variance * cell / (variance + cell) + _NOISE * step**2
+    return float(0.5 * count @ np.log2(unknown).sum(1))
+
+
+def stated_bits(stated: Prediction, family: CdfTables) -> float:
+    """Bits that it takes to state a prediction, about."""
+    encoder = SymbolEncoder()
+    encode_prediction(encoder, stated, family, 1)
+    return float(sum(8 * len(data) for data in encoder.finish()))

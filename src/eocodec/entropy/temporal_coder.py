@@ -34,6 +34,8 @@ from eocodec.entropy.prediction import (
     no_prediction,
 )
 from eocodec.entropy.prediction_fit import fit_prediction
+from eocodec.entropy.sources import Sources
+from eocodec.nn.threads import map_tiles
 
 # Shares of the bits that a prediction is expected to save, beyond which one plan is enough. On 34 dates of
 # training series the prediction was the better plan from 0.16 on, on a small made-up tile not yet at 0.26;
@@ -47,10 +49,14 @@ Wide = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class TemporalPrior:
-    """What is stored with the weights: for timesteps without a prediction, and for those with one."""
+    """What is stored with the weights: for timesteps without a prediction, and for those with one.
+
+    sources : of predictions
+    """
 
     first: ContextPrior
     later: ContextPrior
+    sources: Sources = Sources.BENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +83,13 @@ class TemporalCoder:
 
     first, later : coders of timesteps without and with a prediction
     grid : cells of a quantisation step that decoded timesteps are snapped to
+    sources : of predictions
     """
 
     first: ContextCoder
     later: ContextCoder
     grid: int = GRID
+    sources: Sources = Sources.BENT
 
     @property
     def bands(self) -> int:
@@ -146,11 +154,12 @@ class TemporalCoder:
     ) -> tuple[Past | None, Prediction, ContextFrame]:
         """How to code a timestep: predicted as well as it can be, or its tile means alone."""
         if not window:
-            return None, no_prediction(self.bands), self.first.plan(y, quality_steps, lmbda)
+            alone = no_prediction(self.bands, self.sources)
+            return None, alone, self.first.plan(y, quality_steps, lmbda)
         coder = self.later
         basis, ring = coder.basis, coder.ring
         u = np.matmul(basis[ring], y.reshape(len(ring), self.bands, -1)).astype(np.float64)
-        fit = fit_prediction(u, window, ring, coder.prior.step(quality_steps))
+        fit = fit_prediction(u, window, ring, coder.prior.step(quality_steps), self.sources)
 
         def plan(prediction: Prediction) -> tuple[Past, Prediction, ContextFrame]:
             past = self._past(prediction, window, fit.regressors, quality_steps)
@@ -161,10 +170,10 @@ class TemporalCoder:
         saved = fit.saved(full)
         if saved >= CLEARLY:
             return plan(full)
-        means_alone = plan(replace(full, weights=np.zeros_like(full.weights)))
+        means_alone = replace(full, weights=np.zeros_like(full.weights))
         if saved <= HARDLY:
-            return means_alone
-        return min(plan(full), means_alone, key=lambda found: found[2].cost)
+            return plan(means_alone)
+        return min(map_tiles(plan, [full, means_alone]), key=lambda found: found[2].cost)
 
     def decode_series(
         self, parts: PartReader, timesteps: int, rows: int, cols: int, quality_steps: int
@@ -190,7 +199,9 @@ class TemporalCoder:
         """Timesteps after those of a window."""
         for _ in range(timesteps):
             with parts.part() as part:
-                prediction = decode_prediction(part.symbols, self.later.prior.family, len(window), self.bands)
+                prediction = decode_prediction(
+                    part.symbols, self.later.prior.family, len(window), self.bands, self.sources
+                )
                 past = self._read_past(prediction, window, quality_steps) if len(prediction.back) else None
                 coder = self.later if past else self.first
                 frame = coder.decode(part.symbols, part.edges, rows, cols, quality_steps, past)
@@ -200,7 +211,8 @@ class TemporalCoder:
 
     def _read_past(self, prediction: Prediction, window: Sequence[Reference], quality_steps: int) -> Past:
         references = [window[-int(back)] for back in prediction.back]
-        regressors = Regressors(references, self.later.ring, self.later.prior.step(quality_steps))
+        step = self.later.prior.step(quality_steps)
+        regressors = Regressors(references, self.later.ring, step, self.sources)
         return self._past(prediction, window, regressors, quality_steps)
 
     def _past(

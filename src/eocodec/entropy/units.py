@@ -45,7 +45,11 @@ class Blocks:
         self._near = [_ring(owner, corners[shape.size], shape.cells) for shape in self.layouts]
 
     def magnitudes(self, values: Mapping[int, NDArray[Any]]) -> Float:
-        """Sums of magnitudes of every unit, [BANDS, HALVES, ORIENTATIONS, C, N].
+        """`sums` of magnitudes."""
+        return self.sums({size: np.abs(own) for size, own in values.items()})
+
+    def sums(self, values: Mapping[int, NDArray[Any]]) -> Float:
+        """Sums over every unit, [BANDS, HALVES, ORIENTATIONS, C, N].
 
         values : by size of block, [C, N * N, n]
         """
@@ -54,7 +58,7 @@ class Blocks:
         for shape, part in zip(self.layouts, self.parts, strict=True):
             counts = shape.counts.ravel()
             used = np.flatnonzero(counts)
-            by_place = np.abs(values[shape.size]).transpose(1, 0, 2)
+            by_place = values[shape.size].transpose(1, 0, 2)
             starts = (np.cumsum(counts) - counts)[used]
             out[used, :, part] = np.add.reduceat(by_place, starts, axis=0, dtype=np.float64)
         return out.reshape(BANDS, HALVES, ORIENTATIONS, components, self.count)

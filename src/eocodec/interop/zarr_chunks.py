@@ -93,13 +93,14 @@ async def fetched(setter: ByteSetter, selection: Selection, spec: ArraySpec) -> 
 
 def can_go_on(data: bytes, options: EncodeOptions, added: AnyArray) -> bool:
     """Whether dates [T, C, h, w] can follow those of a codestream, coded as these options want it."""
-    stream, card = read(data), registry.by_id(options.model)
+    stream = read(data)
     header, units = stream.header, units_of(stream)
+    card = registry.by_fingerprint(header.fingerprint)  # maybe of weights that the id stood for earlier
     if options.quality is None or options.max_error is not None or options.tokens is not None:
         return False
     return (
         card.extensible
-        and header.fingerprint == card.fingerprint
+        and card.id == registry.by_id(options.model).id
         and header.max_error is None
         and header.quality_steps == round(options.quality * QUALITY_STEPS)
         and (units.scale, units.offset) == (options.scale, options.offset)

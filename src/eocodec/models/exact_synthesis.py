@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from torch import Tensor, nn
 
 from eocodec.entropy.coder import Latents
 from eocodec.sensors import S2_L2A
-
-if TYPE_CHECKING:
-    from eocodec.models.weights import LoadedModel
 
 Float64 = NDArray[np.float64]
 
@@ -60,7 +57,14 @@ def exact_synthesis(network: nn.Module) -> ExactSynthesis:
     return ExactSynthesis(network, [band.mean for band in S2_L2A], [band.std for band in S2_L2A])
 
 
-def exact_image(model: LoadedModel, latents: Latents, rows: int, cols: int) -> Float64:
-    """DN of one timestep, [C, 16 rows, 16 cols], float64, from float64 latents; rows, cols: its blocks."""
-    y_hat = latents.dense(model.ring)
-    return exact_synthesis(model.network).dn(y_hat.reshape(-1, rows, cols), latents.quality)
+def exact_image(
+    network: nn.Module, ring: NDArray[np.int64], latents: Latents, rows: int, cols: int
+) -> Float64:
+    """DN of one timestep, [C, 16 rows, 16 cols], float64, from float64 latents.
+
+    Parameters
+    ----------
+    network : see `ExactSynthesis`; ring : [256], of each frequency; rows, cols : blocks of the timestep
+    """
+    y_hat = latents.dense(ring)
+    return exact_synthesis(network).dn(y_hat.reshape(-1, rows, cols), latents.quality)

@@ -1,7 +1,8 @@
 """The models of this installation, by id and by fingerprint. No torch here: only cards are read.
 
 A model is two files of one name: `<id>.safetensors` and `<id>.json`, its card. Those of the package are in
-`eocodec/weights`, those that a user imported (`interop/published.py`) in `user_folder()`.
+`eocodec/weights`, those that a user imported (`interop/published.py`) in `user_folder()`. Weights that an id
+stood for earlier are in `eocodec/weights/former`: they write no files any more, but decode what they wrote.
 """
 
 from __future__ import annotations
@@ -114,8 +115,21 @@ _registered: dict[bytes, ModelCard] = {}  # models outside the package that this
 @cache
 def installed() -> tuple[ModelCard, ...]:
     """Cards of all models in the package, by id."""
-    folder = Path(str(resources.files("eocodec") / "weights"))
-    return tuple(read_card(path) for path in sorted(folder.glob("*.safetensors")))
+    return _cards(_package_folder())
+
+
+@cache
+def former() -> tuple[ModelCard, ...]:
+    """Cards of the weights in the package that ids stood for earlier."""
+    return _cards(_package_folder() / "former")
+
+
+def _package_folder() -> Path:
+    return Path(str(resources.files("eocodec") / "weights"))
+
+
+def _cards(folder: Path) -> tuple[ModelCard, ...]:
+    return tuple(read_card(path) for path in sorted(folder.glob(f"*{SUFFIX}")))
 
 
 def user_folder() -> Path:
@@ -168,7 +182,7 @@ def by_id(model: str) -> ModelCard:
 
 def by_fingerprint(fingerprint: bytes) -> ModelCard:
     """Card of the model that made a codestream."""
-    for cards in (installed(), _registered.values(), imported()):
+    for cards in (installed(), former(), _registered.values(), imported()):
         for card in cards:
             if card.fingerprint == fingerprint:
                 return card

@@ -12,15 +12,18 @@ from eocodec.coding.tables import CdfTables
 from eocodec.entropy.axes_tables import AxesTables
 from eocodec.entropy.context import ContextNet
 from eocodec.entropy.context_prior import ContextPrior
-from eocodec.entropy.layer_channels import LayeredPrior
+from eocodec.entropy.layer_channels import LayeredPrior, RefinedPrior
 from eocodec.entropy.prior import FactorizedPrior
+from eocodec.entropy.sources import Sources
 from eocodec.entropy.temporal_coder import TemporalPrior
 from eocodec.entropy.tile_spectrum import SpectrumTables
 
 Arrays = dict[str, NDArray[Any]]
 Prior: TypeAlias = FactorizedPrior | ContextPrior | TemporalPrior | LayeredPrior
 _LATER = "later."  # before names of arrays for timesteps that are predicted
+_SOURCES = "later.prior.sources"
 _FINER = "finer."  # before names of arrays for finer layers
+_REFINED = "refined."  # and of those for timesteps whose references are known better by now
 _TABLE_KEYS = ("frequency", "bins", "first")
 _TABLE_SETS = ("family", "shift_table", "delta_tables", "shape_tables", "count_tables")
 _INDEX_SETS = ("default_scale", "default_shape", "offset_scale", "entry_scale")
@@ -50,10 +53,16 @@ def pack_prior(prior: Prior) -> Arrays:
     if isinstance(prior, LayeredPrior):
         finer = _pack_sets({"children": prior.children, "new_tables": prior.new_tables})
         finer |= {**_pack_net(prior.net), "prior.shift": prior.shift.astype(np.float32)}
+        if prior.refined is not None:
+            refined = {**_pack_net(prior.refined.net), "prior.settled": prior.refined.settled}
+            finer |= {_REFINED + name: value for name, value in refined.items()}
         return pack_prior(prior.base) | {_FINER + name: value for name, value in finer.items()}
     if isinstance(prior, TemporalPrior):
         later = _pack_context(prior.later)
-        return _pack_context(prior.first) | {_LATER + name: value for name, value in later.items()}
+        arrays = _pack_context(prior.first) | {_LATER + name: value for name, value in later.items()}
+        if prior.sources != Sources.BENT:  # the first models do not say
+            arrays[_SOURCES] = np.array([prior.sources], np.uint8)
+        return arrays
     if isinstance(prior, ContextPrior):
         return _pack_context(prior)
     arrays = _pack_sets({name: getattr(prior, name) for name in _TABLE_SETS})
@@ -68,8 +77,16 @@ def unpack_prior(arrays: Arrays, family: str) -> Prior:
         return unpack_factorized(arrays)
     if family == "tec-elic":
         return unpack_context(arrays)
-    series = TemporalPrior(unpack_context(arrays), unpack_context(_within(arrays, _LATER)))
+    later = unpack_context(_within(arrays, _LATER))
+    series = TemporalPrior(unpack_context(arrays), later, _unpack_sources(arrays))
     return unpack_layered(series, _within(arrays, _FINER)) if family == "flextec" else series
+
+
+def _unpack_sources(arrays: Arrays) -> Sources:
+    number = int(arrays[_SOURCES][0]) if _SOURCES in arrays else int(Sources.BENT)
+    if number not in list(Sources):
+        raise KeyError(f"{_SOURCES} = {number}")
+    return Sources(number)
 
 
 def _within(arrays: Arrays, prefix: str) -> Arrays:
@@ -79,7 +96,9 @@ def _within(arrays: Arrays, prefix: str) -> Arrays:
 def unpack_layered(base: TemporalPrior, finer: Arrays) -> LayeredPrior:
     """Inverse of `pack_prior`; `KeyError` where an array is missing."""
     children, new_tables = _unpack_set(finer, "children"), _unpack_set(finer, "new_tables")
-    return LayeredPrior(base, _unpack_net(finer), children, finer["prior.shift"], new_tables)
+    own = _within(finer, _REFINED)
+    refined = RefinedPrior(_unpack_net(own), own["prior.settled"].astype(np.float32)) if own else None
+    return LayeredPrior(base, _unpack_net(finer), children, finer["prior.shift"], new_tables, refined)
 
 
 def unpack_factorized(arrays: Arrays) -> FactorizedPrior:

@@ -72,7 +72,8 @@ class LoadedModel:
     def coder(self) -> LatentCoder | SeriesCoder:
         """Codes this model's latents."""
         if isinstance(self.prior, TemporalPrior):
-            return TemporalCoder(self._context_coder(self.prior.first), self._context_coder(self.prior.later))
+            first, later = (self._context_coder(own) for own in (self.prior.first, self.prior.later))
+            return TemporalCoder(first, later, sources=self.prior.sources)
         if isinstance(self.prior, LayeredPrior):
             return layered_coder(self.prior, *self._spectral)
         if isinstance(self.prior, ContextPrior):
@@ -103,7 +104,7 @@ class LoadedModel:
 
     def exact_image(self, latents: Latents, rows: int, cols: int) -> NDArray[np.float64]:
         """Latents in float64 -> DN; see `exact_synthesis.exact_image`."""
-        return exact_image(self, latents, rows, cols)
+        return exact_image(self.network, self.ring, latents, rows, cols)
 
     def lmbda(self, quality_steps: int) -> float:
         """Bits that a unit of summed, weighted squared error is worth at a quality."""

@@ -83,7 +83,7 @@ def encode_mask(mask: BoolArray) -> bytes:
         return b""
     if not mask.any():
         return b"\0"
-    flags, planes = _shared_planes(~mask)
+    flags, planes = _shared_planes(mask)
     ranked = sorted(_candidates(flags, planes), key=lambda item: len(_deflate(item[1], _QUICK)))
     head, raw = ranked[0]
     coded = [bytes([head]) + _deflate(raw, 9)]
@@ -100,7 +100,7 @@ def decode_mask(data: bytes, shape: Shape4) -> BoolArray:
     shape : (T, C, H, W), already checked against the reader's limits
     Returns
     -------
-    [T, C, H, W], bool, True = valid
+    [T, C, H, W], bool, True = valid; not to be written to: what bands or timesteps share is there once
     Raises
     ------
     Truncated, TrailingBytes : the body ends too early or too late
@@ -111,12 +111,12 @@ def decode_mask(data: bytes, shape: Shape4) -> BoolArray:
     is the shortest one; flipped bytes that give another mask (the codestream's CRC finds them).
     """
     if not data:
-        return np.ones(shape, dtype=bool)
+        return np.broadcast_to(np.True_, shape)
     flags = data[0]
     if flags == 0:
         if len(data) > 1:
             raise TrailingBytes(f"mask: {len(data) - 1} bytes after an all-invalid flag byte")
-        return np.zeros(shape, dtype=bool)
+        return np.broadcast_to(np.False_, shape)
     n_times, n_bands, rows, cols = shape
     times = 1 if flags & _TIMES_SHARED else n_times
     bands = 1 if flags & _BANDS_SHARED else n_bands
@@ -126,18 +126,25 @@ def decode_mask(data: bytes, shape: Shape4) -> BoolArray:
     planes = layouts.decode_planes(raw, flags & 3, flags >> 2 & 3, plane_shape)
     if flags & _XORED:
         np.logical_xor.accumulate(planes, axis=0, out=planes)
-    invalid = planes.reshape(times, bands, rows, cols)
-    return np.broadcast_to(~invalid, shape).copy()
+    np.logical_not(planes, out=planes)
+    return np.broadcast_to(planes.reshape(times, bands, rows, cols), shape)
 
 
-def _shared_planes(invalid: BoolArray) -> tuple[int, BoolArray]:
-    """Sharing flags, and the planes [P, H, W] that are left."""
+def bands_once(mask: BoolArray) -> BoolArray:
+    """The same mask [..., C, H, W], not to be written to, with one plane in memory if all bands are alike."""
+    first = mask[..., :1, :, :]
+    alike = all(np.array_equal(band, first[..., 0, :, :]) for band in np.moveaxis(mask, -3, 0))
+    return np.broadcast_to(first.copy(), mask.shape) if alike else mask
+
+
+def _shared_planes(mask: BoolArray) -> tuple[int, BoolArray]:
+    """Sharing flags, and the planes [P, H, W] of invalid pixels that are left."""
     flags = 0
-    if (invalid == invalid[:, :1]).all():
-        flags, invalid = flags | _BANDS_SHARED, invalid[:, :1]
-    if (invalid == invalid[:1]).all():
-        flags, invalid = flags | _TIMES_SHARED, invalid[:1]
-    return flags, invalid.reshape(-1, *invalid.shape[2:])
+    if all((date == date[:1]).all() for date in mask):
+        flags, mask = flags | _BANDS_SHARED, mask[:, :1]
+    if all(np.array_equal(date, mask[0]) for date in mask):
+        flags, mask = flags | _TIMES_SHARED, mask[:1]
+    return flags, ~mask.reshape(-1, *mask.shape[2:])
 
 
 def _candidates(flags: int, planes: BoolArray) -> Iterator[tuple[int, bytes]]:

@@ -113,6 +113,9 @@ class SeriesConfig:
     rounds: int = 2  # the next round predicts with the gains of the round before
     hidden: int = 48  # its width
     held_back: float = 0.2  # share of a long series' dates, the latest, not trained on
+    long_share: float = 0.3  # of crops, that come from long series
+    most_dates: int = 4  # of a crop
+    most_gap: int = 6  # dates of a long series from one of a crop to the next, at most
 
 
 @dataclass(frozen=True)

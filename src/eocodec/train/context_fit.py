@@ -94,7 +94,8 @@ def fit_side_tables(frames: Sequence[tuple[ContextFrame, int]], prior: ContextPr
 class Units:
     """Units of many tiles, and their symbols.
 
-    features : [n, FEATURES] or with PAST_FEATURES more, float16; counts : [n, COUNTED], of magnitudes
+    features : [n, FEATURES] or with PAST_FEATURES more, float16
+    counts : [n, COUNTED], of magnitudes, or of as many other things as were told apart
     weight : [n], of a unit's bits in the loss
     large_unit, large : [l], unit and magnitude of symbols that are not counted
     agreed : [n, 3], sums of values times predicted ones, of predicted ones squared, of values squared; zeros
@@ -112,8 +113,8 @@ class Units:
 class Collector:
     """Keeps some units of each request of a tile."""
 
-    def __init__(self, share: float, weight: float, rng: np.random.Generator) -> None:
-        self._share, self._weight, self._rng = share, weight, rng
+    def __init__(self, share: float, weight: float, rng: np.random.Generator, counted: int = COUNTED) -> None:
+        self._share, self._weight, self._rng, self._counted = share, weight, rng, counted
         self.features: list[NDArray[np.float16]] = []
         self.counts: list[NDArray[np.uint16]] = []
         self.large: list[tuple[Index, Index]] = []
@@ -129,10 +130,11 @@ class Collector:
         unit = np.repeat(np.arange(units), request.counts)[:, None] * n + np.arange(n)
         magnitude, unit = np.abs(symbols).ravel().astype(np.int64), number[unit.ravel()]
         magnitude, unit = magnitude[unit >= 0], unit[unit >= 0]
-        small = magnitude < COUNTED
-        counts = np.bincount(unit[small] * COUNTED + magnitude[small], minlength=len(keep) * COUNTED)
+        counted = self._counted
+        small = magnitude < counted
+        counts = np.bincount(unit[small] * counted + magnitude[small], minlength=len(keep) * counted)
         self.features.append(features.reshape(len(features), -1)[:, keep].T.astype(np.float16))
-        self.counts.append(counts.reshape(-1, COUNTED).astype(np.uint16))
+        self.counts.append(counts.reshape(-1, counted).astype(np.uint16))
         self.large.append((unit[~small] + self.kept, magnitude[~small]))
         self.agreed.append(_agreed(request, values)[keep])
         self.kept += len(keep)
@@ -187,10 +189,11 @@ class TableCosts:
     """Bits of what is counted of units, linear between neighbouring tables.
 
     costs : [tables, width + 1], of magnitudes 0 .. width, or of other things that are numbered so
+    counted : how many of them `Units` count
     """
 
-    def __init__(self, costs: Float) -> None:
-        self.width = costs.shape[1] - 1
+    def __init__(self, costs: Float, counted: int = COUNTED) -> None:
+        self.width, self.counted = costs.shape[1] - 1, counted
         self.costs = torch.from_numpy(np.ascontiguousarray(costs))
 
     @classmethod
@@ -211,8 +214,8 @@ class TableCosts:
         return rows, across * torch.stack([1 - part_shape, part_shape]).repeat_interleave(2, 0)
 
     def bits(self, rows: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
-        """Bits of each unit [n] from counts [n, COUNTED]."""
-        table = self.costs[rows.reshape(-1), :COUNTED].view(*rows.shape, COUNTED)
+        """Bits of each unit [n] from counts [n, counted]."""
+        table = self.costs[rows.reshape(-1), : self.counted].view(*rows.shape, self.counted)
         return ((table * counts).sum(2) * weights).sum(0)
 
     def bits_of(self, rows: Tensor, weights: Tensor, magnitude: Tensor) -> Tensor:
@@ -232,6 +235,16 @@ class _Mlp(nn.Sequential):
         last = self[4]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         last.bias.data = torch.tensor([0.0, SHAPE_START, 0.0][:outputs])  # type: ignore[union-attr]
+
+    def take(self, other: ContextNet, mean: Tensor, std: Tensor) -> None:
+        """Another network's weights; mean, std : that features are normalised by here."""
+        layers = [layer for layer in self if isinstance(layer, nn.Linear)]
+        weights = [torch.from_numpy(w).float() for w in other.weights]
+        biases = [torch.from_numpy(b).float() for b in other.biases]
+        biases[0] = biases[0] + weights[0] @ mean
+        weights[0] = weights[0] * std
+        for layer, weight, bias in zip(layers, weights, biases, strict=True):
+            layer.weight.data, layer.bias.data = weight, bias
 
 
 class _Draw:
@@ -287,16 +300,20 @@ def train_net(
     batch: int = 8192,
     rate: float = 4e-3,
     gain: bool = False,
+    start: ContextNet | None = None,
     log: Callable[[str], None] = print,
 ) -> ContextNet:
     """Fit the network to units by the bits that their symbols take, for a time; the rate anneals to zero.
 
     gain : of a prediction is to be fitted too
+    start : where to begin, of as many outputs; by default a network that repeats the tile's spectrum
     """
     draw, rng = _Draw(units, costs), np.random.default_rng(0)
     sample = torch.from_numpy(units.features[:: max(1, len(units.features) // 100_000)]).float()
     mean, std = sample.mean(0), sample.std(0) + 1e-3
     net = _Mlp(units.features.shape[1], hidden, 3 if gain else 2)
+    if start is not None:
+        net.take(start, mean, std)
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)
     begin, steps, window = time.perf_counter(), 0, [0.0, 0.0]
     while (progress := (time.perf_counter() - begin) / (60 * minutes)) < 1:

@@ -6,7 +6,7 @@ The networks of the coarsest layer are the series model's own: they were fitted 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from eocodec.entropy.layers import (
     PARENT_FEATURES,
     PARENTS,
     ROWS,
+    Drift,
     child_tables,
     coarse_family,
     kind_of,
@@ -55,6 +56,7 @@ from eocodec.train.context_fit import (
     train_net,
 )
 from eocodec.train.fitting import counted_tables
+from eocodec.train.refined_fit import Example, fit_refined
 from eocodec.train.temporal_fit import RandomSeries, card_details
 
 MODEL_ID = "flextec"
@@ -67,7 +69,8 @@ _BEYOND = 1e-3  # probability of the last outcome, and how many outcomes say so 
 _BEYOND_WEIGHT = 50.0
 
 DEPARTURES = (
-    "transforms and prediction: those of our TEC-TT, earlier dates in their coarsest layer alone",
+    "transforms and prediction: those of our TEC-TT; finer layers refer to what the tokens before say of "
+    "earlier dates",
     "tokens: layers of half the quantisation step each, cut by bands of frequencies, instead of slices of "
     "the channels in the order that masking gave them",
     "what is missing is what the layers before say, instead of the prior's prediction",
@@ -89,7 +92,7 @@ def start_layered(series: TemporalPrior, hidden: int) -> LayeredPrior:
         return replace(prior, family=coarse_family(), spectrum=flat, log2_step=log2_step, shift=shift)
 
     return LayeredPrior(
-        TemporalPrior(coarse(series.first), coarse(series.later)),
+        TemporalPrior(coarse(series.first), coarse(series.later), series.sources),
         plain_net(hidden, FEATURES + PARENT_FEATURES),
         child_tables(np.full((PARENTS, SCALES), _BEYOND)),
         np.pad(shift, ((0, 0), (1, 0))),
@@ -103,12 +106,14 @@ class FinerUnits:
     def __init__(self, weight: float, rng: np.random.Generator) -> None:
         self.keep = Collector(_FINE_SHARE, weight, rng)
 
-    def units(self, request: Request, parents: Symbols, v: Float) -> None:
+    def units(self, request: Request, parents: Symbols, v: Float, drift: Index | None) -> None:
         """Count outcomes by kind of parent, rate left aside."""
         outcome, _ = outcomes_below(v, parents)
         self.keep(request, v, (kind_of(parents) * (LAST_OUTCOME + 1) + outcome).astype(np.int32))
 
-    def outcomes(self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols) -> None:
+    def outcomes(
+        self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols, drift: Drift | None
+    ) -> None:
         """Nothing."""
 
     def new_scales(self, contexts: Index, scale: Index) -> None:
@@ -129,10 +134,12 @@ class Statistics:
     count: NDArray[np.float64] = field(default_factory=lambda: np.zeros((ROWS, MAX_SHIFTED)))
     new: NDArray[np.float64] = field(default_factory=lambda: np.zeros((NEW_CONTEXTS, SCALES + 1)))
 
-    def units(self, request: Request, parents: Symbols, v: Float) -> None:
+    def units(self, request: Request, parents: Symbols, v: Float, drift: Index | None) -> None:
         """Nothing."""
 
-    def outcomes(self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols) -> None:
+    def outcomes(
+        self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols, drift: Drift | None
+    ) -> None:
         """Count."""
         last = (np.abs(outcomes) == LAST_OUTCOME).astype(np.int64)
         np.add.at(self.beyond, (kind_of(parents), rows % SCALES, last), 1)
@@ -169,8 +176,19 @@ class _Fit:
     config: TrainConfig
     log: Log
 
+    @property
+    def levels(self) -> int:
+        """Rate levels."""
+        prior = self.model.prior
+        if isinstance(prior, LayeredPrior):
+            prior = prior.base
+        if not isinstance(prior, TemporalPrior):
+            raise ConfigError(f"series.image_model: {self.model.card.id} is no compact model of series")
+        return prior.first.levels
+
     def coder(self, prior: LayeredPrior) -> LayeredCoder:
-        series = self.model.coder
+        coder = self.model.coder
+        series = coder.base if isinstance(coder, LayeredCoder) else coder
         if not isinstance(series, TemporalCoder):
             raise ConfigError(f"series.image_model: {self.model.card.id} is no compact model of series")
         return layered_coder(prior, series.first.basis, series.first.ring)
@@ -184,7 +202,7 @@ class _Fit:
         frames = [(first.plan(y, q, self.model.lmbda(q)), q) for y in crops for q in qualities]
         counted = fit_side_tables(frames, prior.base.first)
         later = replace(prior.base.later, spectrum=counted.spectrum, split_tables=counted.split_tables)
-        return replace(prior, base=TemporalPrior(counted, later))
+        return replace(prior, base=replace(prior.base, first=counted, later=later))
 
     def quality(self, number: int, levels: int, rng: np.random.Generator) -> int:
         """Of series `number`: some at every level, most at usual ones."""
@@ -192,6 +210,13 @@ class _Fit:
             return round(MAX_QUALITY * number / (levels - 1))
         low, high = _USUAL if rng.random() < _SHARE_OF_USUAL else (0.0, 1.0)
         return round(float(rng.uniform(low, high)) * MAX_QUALITY)
+
+    def examples(self, count: int) -> Iterator[Example]:
+        """Random series at random qualities."""
+        rng, levels = np.random.default_rng(2), self.levels
+        for series in range(count):
+            quality_steps = self.quality(series, levels, rng)
+            yield Example(self.draw(), quality_steps, self.model.lmbda(quality_steps))
 
     def collect(self, prior: LayeredPrior) -> tuple[Units, list[tuple[ContextFrame, int]]]:
         """Units of finer layers; predicted frames with their quality."""
@@ -220,13 +245,15 @@ class _Fit:
             list(coder.encode_series(ys, PartWriter(), quality_steps, lmbda, statistics))
             tiles.append(Tile(ys[0], quality_steps, lmbda))
         shift = fit_shift(coder.base.first, tiles, USUAL_SHIFT)
-        base = TemporalPrior(replace(prior.base.first, shift=shift), replace(prior.base.later, shift=shift))
+        first, later = (replace(own, shift=shift) for own in (prior.base.first, prior.base.later))
+        base = replace(prior.base, first=first, later=later)
         return statistics.into(replace(prior, base=base))
 
 
 def _outcome_costs(prior: LayeredPrior) -> TableCosts:
     """Bits of outcomes, numbered kind by kind of parent, under the rows of the family."""
-    costs = outcome_costs(prior.children).reshape(PARENTS, ROWS, -1).transpose(1, 0, 2).reshape(ROWS, -1)
+    costs = outcome_costs(prior.children)[:, LAST_OUTCOME:]
+    costs = costs.reshape(PARENTS, ROWS, -1).transpose(1, 0, 2).reshape(ROWS, -1)
     return TableCosts(np.pad(costs, ((0, 0), (0, COUNTED - costs.shape[1]))))
 
 
@@ -235,20 +262,35 @@ def fit_layered(
 ) -> tuple[LayeredPrior, dict[str, Any]]:
     """FlexTEC's prior for a compact series model, and notes for the card.
 
+    A model that has layers already keeps them as they are and is only fitted to references that are known
+    better by now.
+
     Raises
     ------
     ConfigError : it is another kind of model
     """
-    if not isinstance(model.prior, TemporalPrior):
+    if not isinstance(model.prior, TemporalPrior | LayeredPrior):
         raise ConfigError(f"series.image_model: {model.card.id} is no compact model of series")
-    fit, series = _Fit(model, RandomSeries(model, config).draw, config, log), config.series
-    prior = fit.count_side(start_layered(model.prior, series.hidden))
+    fit = _Fit(model, RandomSeries(model, config).draw, config, log)
+    if isinstance(model.prior, LayeredPrior):
+        prior, notes = replace(model.prior, refined=None), dict(model.card.details.get("fit", {}))
+    else:
+        prior, notes = _fit_layers(fit, model.prior)
+    minutes, crops = config.run.minutes, config.series.crops
+    prior, units = fit_refined(fit.coder, prior, fit.examples, series=crops, minutes=minutes, log=log)
+    return prior, {**notes, "units_with_drifts": units}
+
+
+def _fit_layers(fit: _Fit, base: TemporalPrior) -> tuple[LayeredPrior, dict[str, Any]]:
+    """A prior of layers that take no notice of other timesteps, and notes."""
+    config, log = fit.config, fit.log
+    prior = fit.count_side(start_layered(base, config.series.hidden))
     units, frames = fit.collect(prior)
-    base = replace(prior.base, later=fit_side_tables(frames, prior.base.later))
+    later = fit_side_tables(frames, prior.base.later)
     log(f"{len(units.weight)} units, {len(frames)} predicted")
     costs = _outcome_costs(prior)
-    net = train_net(units, costs, hidden=series.hidden, minutes=config.run.minutes, log=log)
-    prior = fit.count(replace(prior, base=base, net=net))
+    net = train_net(units, costs, hidden=config.series.hidden, minutes=config.run.minutes, log=log)
+    prior = fit.count(replace(prior, base=replace(prior.base, later=later), net=net))
     return prior, {"units": len(units.weight), "predicted": len(frames)}
 
 

@@ -85,11 +85,20 @@ PASSES: Mapping[str, Pass] = {
 }
 
 
-def pass_of(model_id: str) -> Pass:
-    """That of a family; `ConfigError` where there is none."""
+def pass_of(model_id: str, masking: bool = True) -> Pass:
+    """That of a family; of FlexTEC without masking, TEC-TT's: all tokens are sent in each step.
+
+    Raises
+    ------
+    ConfigError : there is none, or masking is switched off where there is none to begin with
+    """
     if model_id not in PASSES:
         raise ConfigError(f"no training for model {model_id!r}; known: {', '.join(PASSES)}")
-    return PASSES[model_id]
+    if masking:
+        return PASSES[model_id]
+    if model_id != "published/flextec":
+        raise ConfigError(f"loss.masking: {model_id} has no masking that could be switched off")
+    return PASSES["published/tec-tt"]
 
 
 class Figures(NamedTuple):

@@ -52,7 +52,7 @@ class Trainer:
 
     def __init__(self, config: PublishedConfig, out: Path, group: Group) -> None:
         self.config, self.out, self.group = config, out, group
-        its_pass = pass_of(config.model_id)
+        its_pass = pass_of(config.model_id, config.loss.masking)
         if its_pass.series != (config.data.frames > 1):
             wanted = "above 1" if its_pass.series else "1"
             raise ConfigError(f"data.frames must be {wanted} for {config.model_id}")

@@ -47,6 +47,7 @@ class PublishedLoss:
     """L = R + lmbda * D; R in bits per pixel, all bands together, D = MSE of standardised bands."""
 
     lmbda: float = 0.0
+    masking: bool = True  # of FlexTEC: each step sends some of the tokens, drawn at random; false: all
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eocodec.train.config import DataConfig
+from eocodec.train.config import DataConfig, SeriesConfig
 from eocodec.train.crops import CropSampler, standardise
 from eocodec.train.scenes import Scene
 
 NO_SERIES = ("ben_kvarken",)  # patches of one strip, not of one place
-MAX_GAP = 6  # dates of a long series that are skipped at most, less one
 LONG = 8  # dates from which a series is a long one
-SHARE_OF_LONG = 0.3  # of crops, that come from long series
 DRIFT_OF_ONE = 0.15  # chance that a single date drifts by itself
 CLOUD_ON_ONE = 0.1  # chance that a cloud is pasted on a single date
 
@@ -43,15 +41,16 @@ class SeriesSampler(CropSampler):
     """Draws series; places by area of one date, long series by a share of their own."""
 
     def __init__(
-        self, scenes: Sequence[Scene], config: DataConfig, seed: int, held_back: float = 0.2
+        self, scenes: Sequence[Scene], config: DataConfig, seed: int, series: SeriesConfig | None = None
     ) -> None:
         super().__init__(scenes, config, seed)
-        self._places = list(places_with_dates(scenes, held_back).values())
+        self._series = series = series or SeriesConfig()
+        self._places = list(places_with_dates(scenes, series.held_back).values())
         area = np.sqrt([float(dates[0].dn[0].size) for dates in self._places])
         long = np.array([len(dates) >= LONG for dates in self._places])
-        share = area / area[~long].sum() * (1 - SHARE_OF_LONG)
+        share = area / area[~long].sum() * (1 - series.long_share)
         if long.any():
-            share[long] = SHARE_OF_LONG / long.sum()
+            share[long] = series.long_share / long.sum()
         self._share = share / share.sum()
 
     def series(self, dates: int, side: int) -> Float:
@@ -79,7 +78,8 @@ class SeriesSampler(CropSampler):
         if len(place) <= dates:
             order = list(place)
             return order[::-1] if self.rng.random() < 0.5 else order
-        gaps = self.rng.integers(1, MAX_GAP + 1, dates - 1) if len(place) >= LONG else np.ones(dates - 1, int)
+        most = self._series.most_gap if len(place) >= LONG else 1
+        gaps = self.rng.integers(1, most + 1, dates - 1) if most > 1 else np.ones(dates - 1, int)
         at = np.concatenate([[0], np.cumsum(gaps)])
         at = at[at < len(place)]
         start = int(self.rng.integers(0, len(place) - at[-1]))

@@ -26,8 +26,8 @@ from eocodec.train.checkpoint import averaged, update_average
 from eocodec.train.coded_crops import CodedCrop, CodedCrops, code_crops
 from eocodec.train.config import TrainConfig
 from eocodec.train.crops import CropSampler, standardise
-from eocodec.train.loop import Trainer
 from eocodec.train.losses import mean_psnr
+from eocodec.train.trainer import Trainer
 
 HELD_SEED = 1  # added to the run's, for crops of held-out places
 RATES = "g_s.rates.bias"

@@ -17,6 +17,7 @@ from eocodec.entropy.context import PAST_FEATURES, ContextNet
 from eocodec.entropy.context_coder import ContextCoder, ContextFrame
 from eocodec.entropy.context_prior import ContextPrior
 from eocodec.entropy.parts import PartWriter
+from eocodec.entropy.sources import Sources
 from eocodec.entropy.temporal_coder import TemporalCoder, TemporalPrior
 from eocodec.errors import ConfigError
 from eocodec.models import registry, weights
@@ -36,8 +37,8 @@ from eocodec.train.scenes import data_root, load_cached
 from eocodec.train.series import SeriesSampler
 
 MODEL_ID = "tec-tt"
+SOURCES = Sources.SLOPES  # of the predictions of models that are fitted now
 SIDES = (128, 192, 256)  # pixels of a crop, where the place is as large
-MOST_DATES = 4
 
 DEPARTURES = (
     "transforms: those of our TEC-ELIC, frame by frame, instead of strided convolutions and attention; no "
@@ -70,13 +71,13 @@ class RandomSeries:
 
     def __init__(self, model: weights.LoadedModel, config: TrainConfig) -> None:
         scenes = load_cached(data_root(config.data.root or None), Path(config.data.cache))
-        self._sampler = SeriesSampler(scenes, config.data, config.run.seed, config.series.held_back)
-        self._network = model.network
+        self._sampler = SeriesSampler(scenes, config.data, config.run.seed, config.series)
+        self._network, self._most = model.network, config.series.most_dates
 
     def draw(self) -> Float:
         """[T, M, rows, cols]."""
         rng = self._sampler.rng
-        dates, side = int(rng.integers(2, MOST_DATES + 1)), int(rng.choice(SIDES))
+        dates, side = int(rng.integers(2, self._most + 1)), int(rng.choice(SIDES))
         x = np.ascontiguousarray(self._sampler.series(dates, side))
         with torch.inference_mode():
             y = self._network.analysis(torch.from_numpy(x)).float().numpy()
@@ -94,7 +95,7 @@ def fit_later(
     draw, series = RandomSeries(model, config).draw, config.series
     later = start_later(first.prior)
     for number in range(series.rounds):
-        coder = TemporalCoder(first, replace(first, prior=later))
+        coder = TemporalCoder(first, replace(first, prior=later), sources=SOURCES)
         units, frames = _collect(coder, model, draw, series, number, log)
         if number == 0:
             later = fit_side_tables(frames, later)
@@ -145,7 +146,8 @@ def run(config: TrainConfig, folder: Path, log: Log = print) -> Path:
     torch.set_num_threads(config.run.threads)
     model = weights.load(registry.by_id(config.series.image_model))
     later, notes = fit_later(model, config, log)
-    return _save(model, later, folder, {"series": config.to_dict()}, notes)
+    prior = TemporalPrior(model.prior, later, SOURCES)  # type: ignore[arg-type]
+    return _save(model, prior, folder, {"series": config.to_dict()}, notes)
 
 
 def with_image_model(series: Path, image_model: str, folder: Path) -> Path:
@@ -164,7 +166,7 @@ def with_image_model(series: Path, image_model: str, folder: Path) -> Path:
     if not isinstance(old.prior, TemporalPrior) or not _same_streams(model, old):
         raise ConfigError(f"{image_model} has other latents or another prior than {series}: fit anew")
     details = old.card.details
-    return _save(model, old.prior.later, folder, {"series": details["training"]["series"]}, details["fit"])
+    return _save(model, old.prior, folder, {"series": details["training"]["series"]}, details["fit"])
 
 
 def _same_streams(model: weights.LoadedModel, old: weights.LoadedModel) -> bool:
@@ -180,7 +182,7 @@ def _same_streams(model: weights.LoadedModel, old: weights.LoadedModel) -> bool:
 
 def _save(
     model: weights.LoadedModel,
-    later: ContextPrior,
+    prior: TemporalPrior,
     folder: Path,
     training: dict[str, Any],
     notes: dict[str, Any],
@@ -193,7 +195,7 @@ def _save(
     weights.save(
         path,
         network,
-        TemporalPrior(model.prior, later),  # type: ignore[arg-type]
+        prior,
         {"id": MODEL_ID, "family": MODEL_ID, **details, "departures": list(DEPARTURES), "fit": notes},
     )
     return path

@@ -18,8 +18,8 @@ from distributed.system import MEMORY_LIMIT
 from distributed.worker import Worker
 
 from eocodec.errors import InputError, OutputError
-from eocodec.interop.scale.pools import LOCAL, WORKER_DIED, Workers
 from eocodec.interop.scale.work import Job, Outcome, attempt
+from eocodec.interop.scale.workers import LOCAL, WORKER_DIED, Workers
 
 CONNECT_SECONDS = 20
 START_SECONDS = 120  # a process imports torch, perhaps from a slow disk

@@ -17,9 +17,10 @@ from eocodec.interop.layers import CroppedLayer, Layer, layers_of
 from eocodec.interop.model_bands import for_model
 from eocodec.interop.scale.manifest import MANIFEST, read_manifest
 from eocodec.interop.scale.many import ON_ALL_CORES, is_done
-from eocodec.interop.scale.pools import Workers, count_workers
+from eocodec.interop.scale.pools import count_workers
 from eocodec.interop.scale.sources import Source
 from eocodec.interop.scale.work import Request, spread_windows
+from eocodec.interop.scale.workers import Workers
 from eocodec.interop.scene import SceneSource
 from eocodec.interop.store import overhead_bytes
 from eocodec.interop.views import View

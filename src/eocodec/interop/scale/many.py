@@ -13,9 +13,10 @@ from eocodec.interop.container import ZARR_SUFFIX, check_suffix
 from eocodec.interop.metadata import GROUP_KEY
 from eocodec.interop.scale.folder import open_folder
 from eocodec.interop.scale.manifest import MANIFEST, Entry, Manifest
-from eocodec.interop.scale.pools import Pool, Workers, open_pool
+from eocodec.interop.scale.pools import Pool, open_pool
 from eocodec.interop.scale.sources import Source
 from eocodec.interop.scale.work import Job, Request, failure
+from eocodec.interop.scale.workers import Workers
 from eocodec.interop.scene import Progress
 
 DEFAULT_RETRIES = 2

@@ -1,0 +1,133 @@
+"""How timesteps in layers refer to each other: maps that hold on or are stated anew, and what they predict.
+
+A timestep keeps the map that predicted its coarsest layer. At the first token of a finer layer another one
+may be stated, of references as they are known by then; it holds from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eocodec.coding.tables import CdfTables
+from eocodec.entropy.context_coder import Past
+from eocodec.entropy.layered_frame import LayeredFrame, nested
+from eocodec.entropy.nested_coder import FINEST
+from eocodec.entropy.prediction import WINDOW, Prediction, Reference, Regressors, no_prediction
+from eocodec.entropy.prediction_fit import bits_left, fit_prediction, stated_bits
+from eocodec.entropy.refined import Map, RefinedValues
+from eocodec.entropy.temporal_coder import TemporalCoder
+
+Wide = NDArray[np.float64]
+
+
+class Window:
+    """Timesteps as they are known after a token, the latest last."""
+
+    def __init__(self) -> None:
+        self._known: list[Reference] = []
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, reference: Reference) -> None:
+        """The next timestep."""
+        self._known.append(reference)
+        del self._known[:-WINDOW]
+
+    def every(self) -> list[Reference]:
+        """All that can be referred to."""
+        return list(self._known)
+
+    def at(self, back: Sequence[int] | NDArray[np.int64]) -> list[Reference]:
+        """Those so many timesteps back."""
+        return [self._known[-int(number)] for number in back]
+
+
+@dataclass(frozen=True, eq=False)
+class Refining:
+    """The references of timesteps in layers.
+
+    base : coder of the coarsest layer
+    quality_steps : of the tile
+    """
+
+    base: TemporalCoder
+    quality_steps: int
+
+    def begin(self, frames: Sequence[LayeredFrame]) -> None:
+        """What predicted the coarsest layer of timesteps."""
+        window = Window()
+        for frame in frames:
+            stated = frame.base.prediction
+            if len(stated.back):
+                references = window.at(stated.back)
+                frame.map = self._map(stated, references, self._step())
+                frame.start = frame.map.predict(references, self.base.later.ring)
+            window.add(self.reference(frame))
+
+    def wanted(self, frame: LayeredFrame, window: Window, family: CdfTables) -> Prediction | None:
+        """Another map for a layer, where it saves more bits than it takes; None on decoding."""
+        if frame.y is None:
+            return None
+        if not len(window):
+            return no_prediction(self.base.bands, self.base.sources)
+        step, ring, y = self._step(frame.layer), self.base.later.ring, frame.y.astype(np.float64)
+        fit = fit_prediction(y, window.every(), ring, step, self.base.sources)
+        other = fit.stated()
+        bases = self.base.later.bases(nested(frame.base).axes)
+
+        horizon = self._step(min(frame.layer + 1, FINEST))  # it helps the next layer too
+
+        def bits(own: Map | None) -> float:
+            left = y if own is None else y - own.predict(window.at(own.back), ring)
+            return bits_left(left, bases, ring, 2 * step, horizon)
+
+        saved = bits(frame.map) - bits(Map.of(other, fit.regressors, step))
+        pays = saved > stated_bits(other, family)
+        return other if pays else no_prediction(self.base.bands, self.base.sources)
+
+    def state(self, frame: LayeredFrame, window: Window, stated: Prediction) -> None:
+        """The map that was stated of a layer; without one the frame's holds on."""
+        if len(stated.back):
+            frame.map = self._map(stated, window.at(stated.back), self._step(frame.layer))
+
+    def _map(self, stated: Prediction, references: Sequence[Reference], step: float) -> Map:
+        regressors = Regressors(references, self.base.later.ring, step, self.base.sources)
+        return Map.of(stated, regressors, step)
+
+    def look(self, frame: LayeredFrame, own: Map, window: Window) -> RefinedValues:
+        """What references say by now, in steps of the layer that is being coded."""
+        coder, base, scale = self.base.later, nested(frame.base), 2.0**frame.layer
+        references = window.at(own.back)
+        mean = own.predict(references, coder.ring)
+        drift = mean if frame.start is None else mean - frame.start
+        past = Past(drift, [mean, *(reference.u for reference in references)])
+        found = coder.past_values(past, base.axes, base.partition, self.quality_steps)
+
+        def finer(values: Mapping[int, Wide]) -> dict[int, Wide]:
+            return {size: v * scale for size, v in values.items()}
+
+        now, *of_references = (finer(values) for values in found.references)
+        known = {s: np.where(frame.symbols[s] != 0, v * scale, 0.0) for s, v in frame.values.items()}
+        return RefinedValues(finer(found.mean), now, of_references, known)
+
+    def reference(self, frame: LayeredFrame) -> Reference:
+        """A timestep as far as it is known."""
+        return Reference(self.coefficients(frame), self.base.later.bases(nested(frame.base).axes))
+
+    def coefficients(self, frame: LayeredFrame) -> Wide:
+        """DCT coefficients of bands that a timestep stands for as far as it is known, [256, C, n]."""
+        coder, base = self.base.later, nested(frame.base)
+        u = self.base.coefficients(frame.base, self.quality_steps)
+        if frame.tokens > 1:
+            start = base.coarse.values
+            added = replace(base, values={size: v - start[size] for size, v in frame.values.items()})
+            u += coder.coefficients(added, self.quality_steps, np.float64).reshape(u.shape)
+        return u
+
+    def _step(self, layer: int = 0) -> float:
+        return self.base.later.prior.step(self.quality_steps) * 2.0**-layer
