@@ -20,8 +20,8 @@ from eocodec import codestream
 from eocodec.codestream import QUALITY_STEPS, Header, Section, SectionType
 from eocodec.codestream.model_section import unpack_model
 from eocodec.entropy.coder import CodedFrame, SeriesCoder, decode_all, encode_all, extend_all
-from eocodec.entropy.layered_coder import LayeredCoder
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
+from eocodec.entropy.layered_coder import LayeredCoder
 from eocodec.errors import BoundError, InputError, MalformedHeader
 from eocodec.models import registry
 from eocodec.models.fp import STRIDE

@@ -27,10 +27,11 @@ from eocodec.entropy import (
     context_features,
     context_prior,
     exact,
-    layered_coder,
+    layered_frame,
     layers,
     nested_coder,
     prior,
+    refined,
     spectrum,
     temporal_coder,
     tile_spectrum,
@@ -211,14 +212,27 @@ def test_worked_example():
 
 
 def test_numbers_of_the_layered_prior():
-    assert layered_coder.TOKENS == 16
+    assert layered_frame.TOKENS == 16
     assert f"The step is {2**nested_coder.FINEST} times that of the header's quality" in TEXT
     assert f"`log2_step` of the arrays being {nested_coder.FINEST} higher" in TEXT
     assert f"snapped to `g = step / {temporal_coder.GRID << nested_coder.FINEST}`" in TEXT
     assert f"magnitude of layer 0 MUST be at most 2^{nested_coder.MAX_COARSE.bit_length() - 1}." in TEXT
-    for number, cuts in enumerate(layered_coder.CUTS):
+    for number, cuts in enumerate(layered_frame.CUTS):
         assert f"| {number + 1} | {', '.join(map(str, cuts))} |" in TEXT
     assert f"with table `{layers.ROWS} min(m, {layers.PARENTS - 1}) + t` of `children`" in TEXT
     assert f"has the scale of there plus {SCALES_PER_OCTAVE}, at most {SCALES - 1}." in TEXT
     assert layers.PARENT_FEATURES == 6
     assert "The network sees six features after the 38." in TEXT
+
+
+def test_numbers_of_layers_that_refer_to_others():
+    bins = [", ".join(map(str, b[:-1])) + f" and {b[-1]}" for b in (layers.DRIFT_BINS, layers.HELD_BINS)]
+    assert f"how many of {bins[0]} do not exceed |q|" in TEXT
+    assert f"how many of {bins[1]} do not exceed `q * sign(p) - {2 * layers.DRIFT_CELLS} |p|`" in TEXT
+    assert f"`{layers.DRIFT_CELLS} * v`, with v clipped to +-2^{int(np.log2(layers.MAX_DRIFT))}" in TEXT
+    first, held = layers.PARENTS + layers.ZERO_DRIFTING, len(layers.HELD_BINS) + 1
+    assert f"its table is `{layers.ROWS} * ({layers.PARENTS - 1} + i) + t` of `children`" in TEXT
+    assert f"Its table is `{layers.ROWS} * ({first} + {held} * (n - 1) + i) + t` of `children`" in TEXT
+    assert f"settled[{layers.ROWS} * ({layers.ZERO_DRIFTING} + {held} * (n - 1) + i) + t][r + 2])" in TEXT
+    assert context_features.FEATURES + layers.PARENT_FEATURES == 44
+    assert refined.REFINED_FEATURES == 12
