@@ -16,13 +16,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eocodec.models.published import family_of
 from eocodec.models.published_state import PREFIX
-from eocodec.models.tt_published import TtPublished
 from eocodec.nn.attention import AttentionUnit
 from eocodec.sensors import LEVELS
 from eocodec.train.published_config import load_published
@@ -39,7 +39,8 @@ PIXELS = slice(2, 4)  # of a 5 x 5 kernel with stride 2: those of the 2 x 2 bloc
 def blocks(x: Tensor) -> Tensor:
     """[N, C, H, W] -> [N H / 2 W / 2, 4 C], channels first."""
     pixels = x.unflatten(2, (-1, 2)).unflatten(4, (-1, 2))  # [N, C, h, 2, w, 2]
-    return pixels.permute(0, 2, 4, 1, 3, 5).flatten(0, 2).flatten(1).double()
+    rows: Tensor = pixels.permute(0, 2, 4, 1, 3, 5).flatten(0, 2).flatten(1)
+    return rows.double()
 
 
 def components(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -51,7 +52,7 @@ def components(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return mean, vectors.T.flip(0)[:count]
 
 
-def down_and_up(x: Tensor, down: nn.Module, up: nn.Module) -> None:
+def down_and_up(x: Tensor, down: Any, up: Any) -> None:
     """Make a pair of convolutions the transform of features `x` and its inverse."""
     mean, basis = components(x, down.weight.shape[0] - 1)
     projected = (blocks(x) - mean) @ basis.T
@@ -63,7 +64,7 @@ def down_and_up(x: Tensor, down: nn.Module, up: nn.Module) -> None:
     up.weight[:1, :, PIXELS, PIXELS] = ((mean - shift @ basis) / OFFSET).reshape(shape).float()
 
 
-def latents(x: Tensor, down: nn.Module, up: nn.Module) -> None:
+def latents(x: Tensor, down: Any, up: Any) -> None:
     """The same for the last pair, rotated at random."""
     mean, basis = components(x, down.weight.shape[0])
     rotation = torch.linalg.qr(torch.randn(len(basis), len(basis), dtype=torch.float64))[0]
@@ -74,9 +75,10 @@ def latents(x: Tensor, down: nn.Module, up: nn.Module) -> None:
     up.bias.copy_(mean.reshape(-1, 4).mean(1))
 
 
-def start(model: TtPublished, x: Tensor) -> None:
-    """Fit the transform of `model` to images [N, C, H, W] in network units."""
-    for unit in (m for m in model.transform.modules() if isinstance(m, AttentionUnit)):
+def start(model: Any, x: Tensor) -> None:
+    """Fit the transform of a `TtPublished` to images [N, C, H, W] in network units."""
+    units: list[Any] = [m for m in model.transform.modules() if isinstance(m, AttentionUnit)]
+    for unit in units:
         nn.init.zeros_(unit.conv[4].weight)
         nn.init.zeros_(unit.conv[4].bias)
     analysis, synthesis = model.g_a.transforms, model.g_s.transforms
@@ -110,7 +112,7 @@ def main(config_path: str, places: str, out: str) -> None:
     dn = torch.cat([crops[i] for i in range(PLACES)]).float()
     mean, std = (torch.tensor([getattr(b, name) for b in bands])[:, None, None] for name in ("mean", "std"))
     torch.manual_seed(config.run.seed)
-    model = family_of(config.model_id).build(config.model)
+    model: Any = family_of(config.model_id).build(config.model)
     x = (dn - mean) / std
     start(model, x)
     y = model.analysis(x[:20])

@@ -128,7 +128,7 @@ def _drifting() -> Array:
     """Dates that follow from each other, so that a prediction is worth stating."""
     rng, first = np.random.default_rng(6), scene(1, seed=6)[0]
     dates = [first * gain + rng.normal(0, 6, first.shape) for gain in (1.0, 0.93, 0.88)]
-    return np.clip(np.stack(dates), 1, 60000).astype(np.uint16)
+    return np.asarray(np.clip(np.stack(dates), 1, 60000).astype(np.uint16))
 
 
 def _large() -> Array:
