@@ -273,9 +273,9 @@ def _without_pixels(tile: Prepared) -> bytes:
     return codestream.write(tile.header, tile.sections())
 
 
-def finish(tile: Analysed, quality: float) -> bytes:
-    """Quantise, code and write one analysed tile at a quality, 0 to 100."""
-    return _coded(tile.header, tile.sections, tile.latents(), quality)
+def finish(tile: Analysed, quality: float, tokens: int | None = None) -> bytes:
+    """Quantise, code and write one analysed tile at a quality, 0 to 100; of FlexTEC so many tokens."""
+    return _coded(tile.header, tile.sections, tile.latents(), quality, tokens)
 
 
 def _coded(

@@ -14,7 +14,6 @@ from eocodec.metrics import mse_to_psnr, squared_errors
 from eocodec.models import registry
 from eocodec.options import EncodeOptions
 from eocodec.raster.masks import valid_mask
-from eocodec.truncating import truncate
 from eocodec.types import AnyArray
 
 MAX_ENCODES = 8
@@ -49,9 +48,7 @@ class _Sample:
     analysed: Sequence[Analysed]
 
     def encode(self, quality: float) -> list[bytes]:
-        streams = [finish(tile, quality) for tile in self.analysed]
-        tokens = self.options.tokens
-        return streams if tokens is None else [truncate(stream, tokens) for stream in streams]
+        return [finish(tile, quality, self.options.tokens) for tile in self.analysed]
 
     def bpppc(self, streams: Sequence[bytes]) -> float:
         return 8 * sum(map(len, streams)) / sum(tile.size for tile in self.tiles)

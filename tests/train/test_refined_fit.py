@@ -69,7 +69,8 @@ def test_costs_are_those_of_the_tables():
 
 def test_a_fit_begins_with_the_network_of_the_layers():
     prior = some_layered_prior()
-    start = refined_fit.start_refined(prior)
+    net = refined_fit.start_net(prior.net)
+    start = refined_fit.with_drifts(prior, net, refined_fit.DriftStatistics())
     x = np.random.default_rng(0).normal(size=(start.refined.net.weights[0].shape[1], 7))
     assert start.refined.net(x) == pytest.approx(prior.net(x[:-REFINED_FEATURES]))
     assert start.net is prior.net

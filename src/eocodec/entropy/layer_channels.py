@@ -74,8 +74,8 @@ class LayeredPrior:
         return outcome_costs(self.children)
 
 
-class LayerObserver(Protocol):
-    """Sees what an encoder does (training)."""
+class LayerObserver:
+    """Sees what an encoder does (training); a class of it does nothing where it says nothing else."""
 
     def units(self, request: Request, parents: Symbols, v: Float, drift: Index | None) -> None:
         """A request of a finer layer; [K, n]: the layer before, latents in steps, drifts in cells."""

@@ -213,11 +213,6 @@ def decode_prediction(
     return Prediction(back, means, weights)
 
 
-def integer_bits(values: Index, family: CdfTables) -> float:
-    """Bits of integers under the table of the family that suits them best, that table stated too."""
-    return float(_costs(values, family).min() + np.log2(family.count))
-
-
 def _costs(values: Index, family: CdfTables) -> NDArray[np.float32]:
     costs = table_costs(family)
     width = costs.shape[1] // 2

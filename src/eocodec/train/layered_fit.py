@@ -20,7 +20,7 @@ from eocodec.entropy.context import FEATURES, Request
 from eocodec.entropy.context_coder import ContextFrame
 from eocodec.entropy.context_prior import MAX_SHIFTED, ContextPrior
 from eocodec.entropy.family import SCALES
-from eocodec.entropy.layer_channels import NEW_CONTEXTS, LayeredPrior
+from eocodec.entropy.layer_channels import NEW_CONTEXTS, LayeredPrior, LayerObserver
 from eocodec.entropy.layered_coder import LayeredCoder, layered_coder
 from eocodec.entropy.layers import (
     LAST_OUTCOME,
@@ -35,7 +35,6 @@ from eocodec.entropy.layers import (
     outcomes_below,
 )
 from eocodec.entropy.nested_coder import FINEST
-from eocodec.entropy.parts import PartWriter
 from eocodec.entropy.temporal_coder import TemporalCoder, TemporalPrior
 from eocodec.errors import ConfigError
 from eocodec.models import registry, weights
@@ -100,8 +99,8 @@ def start_layered(series: TemporalPrior, hidden: int) -> LayeredPrior:
     )
 
 
-class FinerUnits:
-    """Collects units of finer layers; see `LayerObserver`."""
+class FinerUnits(LayerObserver):
+    """Collects units of finer layers."""
 
     def __init__(self, weight: float, rng: np.random.Generator) -> None:
         self.keep = Collector(_FINE_SHARE, weight, rng)
@@ -111,18 +110,10 @@ class FinerUnits:
         outcome, _ = outcomes_below(v, parents)
         self.keep(request, v, (kind_of(parents) * (LAST_OUTCOME + 1) + outcome).astype(np.int32))
 
-    def outcomes(
-        self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols, drift: Drift | None
-    ) -> None:
-        """Nothing."""
-
-    def new_scales(self, contexts: Index, scale: Index) -> None:
-        """Nothing."""
-
 
 @dataclass(eq=False)
-class Statistics:
-    """Sums over what encoders did in finer layers; see `LayerObserver`.
+class Statistics(LayerObserver):
+    """Sums over what encoders did in finer layers.
 
     beyond : [PARENTS, SCALES, 2], outcomes but the last, last ones
     excess, count : [ROWS, MAX_SHIFTED], of latents above magnitudes 1, 2, ...
@@ -133,9 +124,6 @@ class Statistics:
     excess: NDArray[np.float64] = field(default_factory=lambda: np.zeros((ROWS, MAX_SHIFTED)))
     count: NDArray[np.float64] = field(default_factory=lambda: np.zeros((ROWS, MAX_SHIFTED)))
     new: NDArray[np.float64] = field(default_factory=lambda: np.zeros((NEW_CONTEXTS, SCALES + 1)))
-
-    def units(self, request: Request, parents: Symbols, v: Float, drift: Index | None) -> None:
-        """Nothing."""
 
     def outcomes(
         self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols, drift: Drift | None
@@ -176,16 +164,6 @@ class _Fit:
     config: TrainConfig
     log: Log
 
-    @property
-    def levels(self) -> int:
-        """Rate levels."""
-        prior = self.model.prior
-        if isinstance(prior, LayeredPrior):
-            prior = prior.base
-        if not isinstance(prior, TemporalPrior):
-            raise ConfigError(f"series.image_model: {self.model.card.id} is no compact model of series")
-        return prior.first.levels
-
     def coder(self, prior: LayeredPrior) -> LayeredCoder:
         coder = self.model.coder
         series = coder.base if isinstance(coder, LayeredCoder) else coder
@@ -211,11 +189,10 @@ class _Fit:
         low, high = _USUAL if rng.random() < _SHARE_OF_USUAL else (0.0, 1.0)
         return round(float(rng.uniform(low, high)) * MAX_QUALITY)
 
-    def examples(self, count: int) -> Iterator[Example]:
+    def examples(self, count: int, prior: LayeredPrior, rng: np.random.Generator) -> Iterator[Example]:
         """Random series at random qualities."""
-        rng, levels = np.random.default_rng(2), self.levels
         for series in range(count):
-            quality_steps = self.quality(series, levels, rng)
+            quality_steps = self.quality(series, prior.base.first.levels, rng)
             yield Example(self.draw(), quality_steps, self.model.lmbda(quality_steps))
 
     def collect(self, prior: LayeredPrior) -> tuple[Units, list[tuple[ContextFrame, int]]]:
@@ -223,12 +200,10 @@ class _Fit:
         coder, rng, start = self.coder(prior), np.random.default_rng(0), time.perf_counter()
         parts: list[Units] = []
         frames: list[tuple[ContextFrame, int]] = []
-        for series in range(self.config.series.crops):
-            ys, quality_steps = self.draw(), self.quality(series, prior.base.first.levels, rng)
-            lmbda = self.model.lmbda(quality_steps)
-            finer = FinerUnits(lmbda**-0.5 / ys[0, 0].size, rng)
-            coded = coder.encode_series(ys, PartWriter(), quality_steps, lmbda, finer)
-            frames += [(f.base.frame, quality_steps) for f in coded if len(f.base.prediction.back)]
+        for series, example in enumerate(self.examples(self.config.series.crops, prior, rng)):
+            finer = FinerUnits(example.weight, rng)
+            coded = example.encode(coder, finer)
+            frames += [(f.base.frame, example.quality_steps) for f in coded if len(f.base.prediction.back)]
             if finer.keep.kept:
                 parts.append(finer.keep.units())
             if (series + 1) % 20 == 0:
@@ -239,11 +214,9 @@ class _Fit:
         """Shifts, outcomes beyond cells, scales of new bands."""
         rng = np.random.default_rng(1)
         coder, statistics, tiles = self.coder(prior), Statistics(), []
-        for series in range(STATISTICS):
-            ys, quality_steps = self.draw(), self.quality(series, prior.base.first.levels, rng)
-            lmbda = self.model.lmbda(quality_steps)
-            list(coder.encode_series(ys, PartWriter(), quality_steps, lmbda, statistics))
-            tiles.append(Tile(ys[0], quality_steps, lmbda))
+        for example in self.examples(STATISTICS, prior, rng):
+            example.encode(coder, statistics)
+            tiles.append(Tile(example.ys[0], example.quality_steps, example.lmbda))
         shift = fit_shift(coder.base.first, tiles, USUAL_SHIFT)
         first, later = (replace(own, shift=shift) for own in (prior.base.first, prior.base.later))
         base = replace(prior.base, first=first, later=later)
@@ -276,8 +249,12 @@ def fit_layered(
         prior, notes = replace(model.prior, refined=None), dict(model.card.details.get("fit", {}))
     else:
         prior, notes = _fit_layers(fit, model.prior)
-    minutes, crops = config.run.minutes, config.series.crops
-    prior, units = fit_refined(fit.coder, prior, fit.examples, series=crops, minutes=minutes, log=log)
+    layers, minutes, crops = prior, config.run.minutes, config.series.crops
+
+    def examples(count: int) -> Iterator[Example]:
+        return fit.examples(count, layers, np.random.default_rng(2))
+
+    prior, units = fit_refined(fit.coder, prior, examples, series=crops, minutes=minutes, log=log)
     return prior, {**notes, "units_with_drifts": units}
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from eocodec.coding.tables import CdfTables
 from eocodec.entropy.context import ContextNet, Request
-from eocodec.entropy.layer_channels import LayeredPrior, RefinedPrior
+from eocodec.entropy.layer_channels import LayeredPrior, LayerObserver, RefinedPrior
 from eocodec.entropy.layered_coder import LayeredCoder
+from eocodec.entropy.layered_frame import LayeredFrame
 from eocodec.entropy.layers import (
     DRIFT_BINS,
     DRIFTING,
@@ -53,9 +54,18 @@ class Example:
     quality_steps: int
     lmbda: float
 
+    @property
+    def weight(self) -> float:
+        """Of a unit's bits in the loss: lambda^-1/2 a pixel."""
+        return float(self.lmbda**-0.5 / self.ys[0, 0].size)
 
-class RefinedUnits:
-    """Collects units of timesteps with drifts; see `LayerObserver`."""
+    def encode(self, coder: LayeredCoder, observe: LayerObserver) -> list[LayeredFrame]:
+        """Its timesteps as a coder codes them."""
+        return list(coder.encode_series(self.ys, PartWriter(), self.quality_steps, self.lmbda, observe))
+
+
+class RefinedUnits(LayerObserver):
+    """Collects units of timesteps with drifts."""
 
     def __init__(self, weight: float, rng: np.random.Generator) -> None:
         self.keep = Collector(_SHARE, weight, rng, COUNTED_DRIFTING)
@@ -71,27 +81,16 @@ class RefinedUnits:
         of_held = _OF_ZERO + held_kind(drift, parents) * (LAST_OUTCOME + 1) + outcome
         self.keep(request, v, np.where(parents == 0, of_zero, of_held).astype(np.int32))
 
-    def outcomes(
-        self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols, drift: Drift | None
-    ) -> None:
-        """Nothing."""
-
-    def new_scales(self, contexts: Index, scale: Index) -> None:
-        """Nothing."""
-
 
 @dataclass(eq=False)
-class DriftStatistics:
-    """Sums over what encoders did with drifts; see `LayerObserver`.
+class DriftStatistics(LayerObserver):
+    """Sums over what encoders did with drifts.
 
     count, total : [DRIFTING, ROWS, OUTCOMES], of outcomes, and of latents as `drifting_means` has them
     """
 
     count: NDArray[np.float64] = field(default_factory=lambda: np.zeros((DRIFTING, ROWS, OUTCOMES)))
     total: NDArray[np.float64] = field(default_factory=lambda: np.zeros((DRIFTING, ROWS, OUTCOMES)))
-
-    def units(self, request: Request, parents: Symbols, v: Float, drift: Index | None) -> None:
-        """Nothing."""
 
     def outcomes(
         self, rows: Index, parents: Symbols, v: Float, outcomes: Symbols, drift: Drift | None
@@ -105,9 +104,6 @@ class DriftStatistics:
         self.count.ravel()[:] += np.bincount(bin_, minlength=self.count.size)
         zero, size = parents[at] == 0, np.abs(v[at]) - 2 * np.abs(parents[at].astype(np.int64))
         self.total.ravel()[:] += np.bincount(bin_, np.where(zero, v[at] * sign, size), self.total.size)
-
-    def new_scales(self, contexts: Index, scale: Index) -> None:
-        """Nothing."""
 
     def tables(self, plain: CdfTables) -> CdfTables:
         """Plain tables of outcomes, then those of drifting parents."""
@@ -130,25 +126,24 @@ def drift_costs(children: CdfTables) -> TableCosts:
     )
 
 
-def start_refined(prior: LayeredPrior) -> LayeredPrior:
-    """A prior that sees drifts alone, nothing else of references."""
-    first, second, last = prior.net.weights
-    inwards = np.pad(first, ((0, 0), (0, REFINED_FEATURES)))
-    net = ContextNet((inwards, second, last), prior.net.biases)
-    nothing = DriftStatistics()
-    plain = replace(prior, refined=None)
-    return replace(
-        plain, children=nothing.tables(prior.children), refined=RefinedPrior(net, nothing.settled())
-    )
+def start_net(net: ContextNet) -> ContextNet:
+    """The network of layers, which sees nothing of references yet."""
+    first, second, last = net.weights
+    return ContextNet((np.pad(first, ((0, 0), (0, REFINED_FEATURES))), second, last), net.biases)
+
+
+def with_drifts(plain: LayeredPrior, net: ContextNet, statistics: DriftStatistics) -> LayeredPrior:
+    """A layered prior that takes notice of drifts, as these were met; none were: as they are likely."""
+    refined = RefinedPrior(net, statistics.settled())
+    return replace(plain, children=statistics.tables(plain.children), refined=refined)
 
 
 def collect(coder: LayeredCoder, examples: Iterable[Example], log: Log) -> Units:
     """Units of timesteps with drifts."""
     rng, parts, start = np.random.default_rng(0), list[Units](), time.perf_counter()
     for number, example in enumerate(examples):
-        ys, quality_steps, lmbda = example.ys, example.quality_steps, example.lmbda
-        finer = RefinedUnits(lmbda**-0.5 / ys[0, 0].size, rng)
-        list(coder.encode_series(ys, PartWriter(), quality_steps, lmbda, finer))
+        finer = RefinedUnits(example.weight, rng)
+        example.encode(coder, finer)
         if finer.keep.kept:
             parts.append(finer.keep.units())
         if (number + 1) % 20 == 0:
@@ -169,19 +164,16 @@ def fit_refined(
 
     Parameters
     ----------
-    coder_of : makes a coder of a prior; examples : so many of them
+    coder_of : makes a coder of a prior; prior : without `refined`; examples : so many of them
     series : to collect units of; minutes : of fitting the network
     """
-    plain = prior.children
-    prior = start_refined(prior)
-    start = prior.refined.net if prior.refined is not None else None
-    units = collect(coder_of(prior), examples(series), log)
+    start = start_net(prior.net)
+    likely = with_drifts(prior, start, DriftStatistics())
+    units = collect(coder_of(likely), examples(series), log)
     log(f"{len(units.weight)} units with drifts")
-    hidden, costs = len(prior.net.biases[0]), drift_costs(prior.children)
+    hidden, costs = len(start.biases[0]), drift_costs(likely.children)
     net = train_net(units, costs, hidden=hidden, minutes=minutes, start=start, log=log)
-    prior = replace(prior, refined=RefinedPrior(net, DriftStatistics().settled()))
-    statistics, coder = DriftStatistics(), coder_of(prior)
+    statistics, coder = DriftStatistics(), coder_of(with_drifts(prior, net, DriftStatistics()))
     for example in examples(SERIES):
-        list(coder.encode_series(example.ys, PartWriter(), example.quality_steps, example.lmbda, statistics))
-    refined = RefinedPrior(net, statistics.settled())
-    return replace(prior, children=statistics.tables(plain), refined=refined), len(units.weight)
+        example.encode(coder, statistics)
+    return with_drifts(prior, net, statistics), len(units.weight)
