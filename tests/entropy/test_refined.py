@@ -22,10 +22,10 @@ from eocodec.entropy.layers import (
 from eocodec.entropy.nested_coder import FINEST
 from eocodec.entropy.partition import Partition
 from eocodec.entropy.parts import PartReader, PartWriter
-from eocodec.entropy.prediction import Reference, Regressors
+from eocodec.entropy.prediction import Reference, Regressors, Window
 from eocodec.entropy.prediction_fit import bits_left, fit_prediction
-from eocodec.entropy.refined import REFINED_ORIENTED, REFINED_PLAIN, Map, RefinedSums, RefinedValues
-from eocodec.entropy.refining import Refining, Window
+from eocodec.entropy.refined import REFINED_ORIENTED, REFINED_PLAIN, RefinedSums, RefinedValues
+from eocodec.entropy.refining import Refining
 from eocodec.entropy.spectrum import layout
 from eocodec.entropy.units import Blocks
 from layered_support import some_layered
@@ -47,14 +47,14 @@ def test_a_map_says_what_was_stated_of_its_references():
     reference, _, later = references()
     fit = fit_prediction(later, [reference], RING, STEP)
     stated = fit.stated()
-    own = Map.of(stated, Regressors([reference], RING, STEP), STEP)
+    own = Regressors([reference], RING, STEP).map_of(stated, STEP)
     assert own.back.tolist() == [1]
     assert own.predict([reference], RING) == pytest.approx(fit.regressors.predict(stated, STEP), abs=1e-9)
 
 
 def test_a_map_predicts_more_from_what_is_known_better():
     exact, coarse, later = references()
-    own = Map.of(fit_prediction(later, [exact], RING, STEP).stated(), Regressors([exact], RING, STEP), STEP)
+    own = Regressors([exact], RING, STEP).map_of(fit_prediction(later, [exact], RING, STEP).stated(), STEP)
     better, worse = (later - own.predict([known], RING) for known in (exact, coarse))
     assert (better**2).sum() < 0.1 * (worse**2).sum()
     assert bits_left(better, exact.bases, RING, STEP, STEP / 2) < bits_left(

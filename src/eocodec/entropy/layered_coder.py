@@ -37,7 +37,8 @@ from eocodec.entropy.layers import Drift, in_cells
 from eocodec.entropy.levels import quality_of_step
 from eocodec.entropy.nested_coder import FINEST, LAYERED_RDO, NestedCoder
 from eocodec.entropy.parts import PartReader, PartWriter
-from eocodec.entropy.refining import Refining, Window
+from eocodec.entropy.prediction import Window
+from eocodec.entropy.refining import Refining
 from eocodec.entropy.spectrum import BANDS
 from eocodec.entropy.temporal_coder import GRID, TemporalCoder
 from eocodec.errors import TrailingBytes
@@ -145,7 +146,7 @@ class LayeredCoder:
                 self._start_layer(frame, channel, crc, refining, window)
             if number == TOKENS_A_LAYER - 1:
                 if refining is not None and frame.map is not None:
-                    frame.drift = refining.look(frame, frame.map, window).drift
+                    frame.drift = refining.drift(frame, frame.map, window)
                 self._refine(frame, channel, crc, edges)
             else:
                 model = self._model(frame, refining, window, quality_steps)

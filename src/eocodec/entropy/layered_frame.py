@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eocodec.entropy.context import ContextModel
 from eocodec.entropy.nested_coder import FINEST, NestedFrame
-from eocodec.entropy.refined import Map
+from eocodec.entropy.prediction import Map
 from eocodec.entropy.temporal_coder import TemporalFrame
 
 # Steps of the context model (band + component) at which tokens of significance begin, layer by layer.

@@ -138,21 +138,73 @@ class Regressors:
         """Inverse of `turn`."""
         return np.asarray(np.matmul(self._bases[self._ring], p))
 
+    def map_of(self, stated: Prediction, step: float) -> Map:
+        """What is stated, in network units; step: that it is stated in."""
+        weights = stated.weights.transpose(1, 0, 2).reshape(len(stated.means), -1).astype(np.float64)
+        if weights.any():
+            weights *= self.unit
+        return Map(stated.back, self.sources, weights, self.means + stated.means * (MEAN_UNIT * step))
+
     def predict(self, stated: Prediction, step: float) -> Float:
         """Expected coefficients of bands, [256, C, n]."""
+        return self.applied(self.map_of(stated, step))
+
+    def applied(self, own: Map) -> Float:
+        """Coefficients of bands that a map of these references makes expect, [256, C, n]."""
         u = self._references[0].u
-        p = self._weighted(stated.weights) if stated.weights.any() else np.zeros_like(u)
-        p[0] += (self.means + stated.means * (MEAN_UNIT * step))[:, None]
+        p = self._weighted(own.weights) if own.weights.any() else np.zeros_like(u)
+        p[0] += own.offset[:, None]
         return self.turn_back(p)
 
-    def _weighted(self, weights: Index) -> Float:
+    def _weighted(self, weights: Float) -> Float:
         """Weighted sums of sources, [256, C, n]."""
-        by_source = weights.transpose(1, 0, 2).reshape(weights.shape[1], -1) * self.unit
         out = np.empty_like(self._references[0].u)
         for start in range(0, out.shape[2], _PART):
             part = (..., slice(start, start + _PART))
-            np.matmul(by_source, self.z[part], out=out[part])
+            np.matmul(weights, self.z[part], out=out[part])
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """A stated prediction in network units: it holds for its references however well they are known.
+
+    back : [R], timesteps to each reference
+    sources : of each reference
+    weights : [C, R sources], float64; offset : [C], of tile means
+    """
+
+    back: Index
+    sources: Sources
+    weights: Float
+    offset: Float
+
+    def predict(self, references: Sequence[Reference], ring: Index) -> Float:
+        """Expected coefficients of bands, [256, C, n], from references as they are known now."""
+        return Regressors(references, ring, 1.0, self.sources).applied(self)  # a step is for stating alone
+
+
+class Window:
+    """Timesteps that the next one can refer to, as they are known, the latest last."""
+
+    def __init__(self) -> None:
+        self._known: list[Reference] = []
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, reference: Reference) -> None:
+        """The next timestep."""
+        self._known.append(reference)
+        del self._known[:-WINDOW]
+
+    def every(self) -> list[Reference]:
+        """All that can be referred to."""
+        return list(self._known)
+
+    def at(self, back: Sequence[int] | Index) -> list[Reference]:
+        """Those so many timesteps back."""
+        return [self._known[-int(number)] for number in back]
 
 
 # --- coding -------------------------------------------------------------------------------------------------

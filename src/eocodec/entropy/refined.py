@@ -19,47 +19,12 @@ from numpy.typing import NDArray
 
 from eocodec.entropy.context_features import Step, logarithms
 from eocodec.entropy.past import agreement, mean_magnitude
-from eocodec.entropy.prediction import MEAN_UNIT, Prediction, Reference, Regressors
-from eocodec.entropy.sources import Sources
 from eocodec.entropy.units import Blocks
 
 REFINED_ORIENTED, REFINED_PLAIN = 7, 5
 REFINED_FEATURES = REFINED_ORIENTED + REFINED_PLAIN
 
 Float = NDArray[np.float64]
-Index = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Map:
-    """A stated prediction that holds for its references however well they are known.
-
-    back : [R], timesteps to each reference
-    sources : of each reference
-    weights : [C, R sources], offset : [C], of sources and of tile means, in network units
-    """
-
-    back: Index
-    sources: Sources
-    weights: Float
-    offset: Float
-
-    @classmethod
-    def of(cls, stated: Prediction, regressors: Regressors, step: float) -> Map:
-        """What is stated of references as they are known now; step: that it is stated in."""
-        weights = stated.weights.transpose(1, 0, 2).reshape(len(stated.means), -1).astype(np.float64)
-        if weights.any():
-            weights *= regressors.unit
-        offset = regressors.means + stated.means * (MEAN_UNIT * step)
-        return cls(stated.back, regressors.sources, weights, offset)
-
-    def predict(self, references: Sequence[Reference], ring: Index) -> Float:
-        """Expected coefficients of bands, [256, C, n]."""
-        regressors = Regressors(references, ring, 1.0, self.sources)  # a step is for stating alone
-        some = self.weights.any()
-        p = np.matmul(self.weights, regressors.z) if some else np.zeros_like(references[0].u)
-        p[0] += self.offset[:, None]
-        return regressors.turn_back(p)
 
 
 @dataclass(frozen=True, eq=False)

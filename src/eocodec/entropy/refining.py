@@ -16,35 +16,12 @@ from eocodec.coding.tables import CdfTables
 from eocodec.entropy.context_coder import Past
 from eocodec.entropy.layered_frame import LayeredFrame, nested
 from eocodec.entropy.nested_coder import FINEST
-from eocodec.entropy.prediction import WINDOW, Prediction, Reference, Regressors, no_prediction
+from eocodec.entropy.prediction import Map, Prediction, Reference, Regressors, Window, no_prediction
 from eocodec.entropy.prediction_fit import bits_left, fit_prediction, stated_bits
-from eocodec.entropy.refined import Map, RefinedValues
+from eocodec.entropy.refined import RefinedValues
 from eocodec.entropy.temporal_coder import TemporalCoder
 
 Wide = NDArray[np.float64]
-
-
-class Window:
-    """Timesteps as they are known after a token, the latest last."""
-
-    def __init__(self) -> None:
-        self._known: list[Reference] = []
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def add(self, reference: Reference) -> None:
-        """The next timestep."""
-        self._known.append(reference)
-        del self._known[:-WINDOW]
-
-    def every(self) -> list[Reference]:
-        """All that can be referred to."""
-        return list(self._known)
-
-    def at(self, back: Sequence[int] | NDArray[np.int64]) -> list[Reference]:
-        """Those so many timesteps back."""
-        return [self._known[-int(number)] for number in back]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +63,7 @@ class Refining:
             left = y if own is None else y - own.predict(window.at(own.back), ring)
             return bits_left(left, bases, ring, 2 * step, horizon)
 
-        saved = bits(frame.map) - bits(Map.of(other, fit.regressors, step))
+        saved = bits(frame.map) - bits(fit.regressors.map_of(other, step))
         pays = saved > stated_bits(other, family)
         return other if pays else no_prediction(self.base.bands, self.base.sources)
 
@@ -96,24 +73,27 @@ class Refining:
             frame.map = self._map(stated, window.at(stated.back), self._step(frame.layer))
 
     def _map(self, stated: Prediction, references: Sequence[Reference], step: float) -> Map:
-        regressors = Regressors(references, self.base.later.ring, step, self.base.sources)
-        return Map.of(stated, regressors, step)
+        return Regressors(references, self.base.later.ring, step, self.base.sources).map_of(stated, step)
+
+    def drift(self, frame: LayeredFrame, own: Map, window: Window) -> Mapping[int, Wide]:
+        """What references say by now, less what they said first, in steps of the layer being coded."""
+        mean = own.predict(window.at(own.back), self.base.later.ring)
+        return self._in_blocks(frame, mean if frame.start is None else mean - frame.start)[0]
 
     def look(self, frame: LayeredFrame, own: Map, window: Window) -> RefinedValues:
         """What references say by now, in steps of the layer that is being coded."""
-        coder, base, scale = self.base.later, nested(frame.base), 2.0**frame.layer
-        references = window.at(own.back)
-        mean = own.predict(references, coder.ring)
+        references, scale = window.at(own.back), 2.0**frame.layer
+        mean = own.predict(references, self.base.later.ring)
         drift = mean if frame.start is None else mean - frame.start
-        past = Past(drift, [mean, *(reference.u for reference in references)])
-        found = coder.past_values(past, base.axes, base.partition, self.quality_steps)
-
-        def finer(values: Mapping[int, Wide]) -> dict[int, Wide]:
-            return {size: v * scale for size, v in values.items()}
-
-        now, *of_references = (finer(values) for values in found.references)
+        now = self._in_blocks(frame, drift, mean, *(reference.u for reference in references))
         known = {s: np.where(frame.symbols[s] != 0, v * scale, 0.0) for s, v in frame.values.items()}
-        return RefinedValues(finer(found.mean), now, of_references, known)
+        return RefinedValues(now[0], now[1], now[2:], known)
+
+    def _in_blocks(self, frame: LayeredFrame, first: Wide, *others: Wide) -> list[dict[int, Wide]]:
+        """DCT coefficients of bands, by size of block in the timestep's axes and in steps of its layer."""
+        coder, base, scale = self.base.later, nested(frame.base), 2.0**frame.layer
+        found = coder.past_values(Past(first, others), base.axes, base.partition, self.quality_steps)
+        return [{size: v * scale for size, v in one.items()} for one in (found.mean, *found.references)]
 
     def reference(self, frame: LayeredFrame) -> Reference:
         """A timestep as far as it is known."""

@@ -9,7 +9,7 @@ from the same numbers, however long a series is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,10 +25,10 @@ from eocodec.entropy.context_prior import ContextPrior
 from eocodec.entropy.exact import EdgeReader, EdgeWriter
 from eocodec.entropy.parts import PartReader, PartWriter
 from eocodec.entropy.prediction import (
-    WINDOW,
     Prediction,
     Reference,
     Regressors,
+    Window,
     decode_prediction,
     encode_prediction,
     no_prediction,
@@ -110,7 +110,7 @@ class TemporalCoder:
         observe: Observer | None = None,
     ) -> Iterator[TemporalFrame]:
         """Append timesteps, a part each; ys : [256 C, rows, cols]; observe: of predicted ones (training)."""
-        return self._encode([], ys, parts, quality_steps, lmbda, observe)
+        return self._encode(Window(), ys, parts, quality_steps, lmbda, observe)
 
     def extend_series(
         self,
@@ -122,14 +122,14 @@ class TemporalCoder:
         lmbda: float,
     ) -> Iterator[TemporalFrame]:
         """`encode_series` after [timesteps, rows, cols] that are read first; errors of `decode_series`."""
-        window: list[Reference] = []
+        window = Window()
         for _ in self._decode(window, read, *there, quality_steps):
             pass
         yield from self._encode(window, ys, parts, quality_steps, lmbda)
 
     def _encode(
         self,
-        window: list[Reference],
+        window: Window,
         ys: Iterable[Float],
         parts: PartWriter,
         quality_steps: int,
@@ -150,16 +150,16 @@ class TemporalCoder:
             yield decoded
 
     def _plan(
-        self, y: Float, window: Sequence[Reference], quality_steps: int, lmbda: float
+        self, y: Float, window: Window, quality_steps: int, lmbda: float
     ) -> tuple[Past | None, Prediction, ContextFrame]:
         """How to code a timestep: predicted as well as it can be, or its tile means alone."""
-        if not window:
+        if not len(window):
             alone = no_prediction(self.bands, self.sources)
             return None, alone, self.first.plan(y, quality_steps, lmbda)
         coder = self.later
         basis, ring = coder.basis, coder.ring
         u = np.matmul(basis[ring], y.reshape(len(ring), self.bands, -1)).astype(np.float64)
-        fit = fit_prediction(u, window, ring, coder.prior.step(quality_steps), self.sources)
+        fit = fit_prediction(u, window.every(), ring, coder.prior.step(quality_steps), self.sources)
 
         def plan(prediction: Prediction) -> tuple[Past, Prediction, ContextFrame]:
             past = self._past(prediction, window, fit.regressors, quality_steps)
@@ -185,11 +185,11 @@ class TemporalCoder:
         MalformedSection, ExactnessError : as `ContextCoder.decode`; or a prediction does not exist
         Truncated, ChecksumMismatch, TrailingBytes : as `PartReader.part`
         """
-        return self._decode([], parts, timesteps, rows, cols, quality_steps)
+        return self._decode(Window(), parts, timesteps, rows, cols, quality_steps)
 
     def _decode(
         self,
-        window: list[Reference],
+        window: Window,
         parts: PartReader,
         timesteps: int,
         rows: int,
@@ -209,21 +209,20 @@ class TemporalCoder:
                 decoded.add_to(part.crc)
             yield decoded
 
-    def _read_past(self, prediction: Prediction, window: Sequence[Reference], quality_steps: int) -> Past:
-        references = [window[-int(back)] for back in prediction.back]
+    def _read_past(self, prediction: Prediction, window: Window, quality_steps: int) -> Past:
         step = self.later.prior.step(quality_steps)
-        regressors = Regressors(references, self.later.ring, step, self.sources)
+        regressors = Regressors(window.at(prediction.back), self.later.ring, step, self.sources)
         return self._past(prediction, window, regressors, quality_steps)
 
     def _past(
         self,
         prediction: Prediction,
-        window: Sequence[Reference],
+        window: Window,
         regressors: Regressors,
         quality_steps: int,
     ) -> Past:
         mean = regressors.predict(prediction, self.later.prior.step(quality_steps))
-        return Past(mean, [window[-int(back)].u for back in prediction.back])
+        return Past(mean, [reference.u for reference in window.at(prediction.back)])
 
     def _decoded(
         self,
@@ -231,7 +230,7 @@ class TemporalCoder:
         prediction: Prediction,
         past: Past | None,
         quality_steps: int,
-        window: list[Reference],
+        window: Window,
         edges: EdgeWriter | EdgeReader,
     ) -> TemporalFrame:
         """A timestep as it is known once decoded; it joins the window of references."""
@@ -242,8 +241,7 @@ class TemporalCoder:
         cell = self.later.prior.step(quality_steps) / self.grid
         u /= cell
         cells = edges.resolve(u)
-        window.append(Reference(np.asarray(cells * cell, np.float64), self.later.bases(frame.axes)))
-        del window[:-WINDOW]
+        window.add(Reference(np.asarray(cells * cell, np.float64), self.later.bases(frame.axes)))
         coded = replace(frame, values={})  # not needed any more
         return TemporalFrame(prediction, coded, cells.astype(np.int32))
 
