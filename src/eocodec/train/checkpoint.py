@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,20 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     partial = folder / (CHECKPOINT + ".partial")
     torch.save(state, partial)
     partial.replace(folder / CHECKPOINT)
+
+
+def take_up(
+    folder: Path, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], device: torch.device
+) -> dict[str, Any] | None:
+    """Weights and optimisers as the folder's checkpoint has them; all that it holds, or None without one."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+    model.load_state_dict(state["model"])
+    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(saved)
+    return state
 
 
 def start_average(model: nn.Module) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ from eocodec.train.checkpoint import (
     claim_folder,
     git_commit,
     start_average,
+    take_up,
     update_average,
     write_checkpoint,
 )
@@ -156,14 +157,10 @@ class Trainer:
 
     def resume(self) -> bool:
         """Take up the checkpoint of the run folder, if there is one."""
-        path = self.out / CHECKPOINT
-        if not path.is_file():
+        state = take_up(self.out, self.model, self._all_optimisers(), self.group.device)
+        if state is None:
             return False
-        state = torch.load(path, weights_only=True, map_location=self.group.device)
-        self.model.load_state_dict(state["model"])
         self.average = state["average"]
-        for optimiser, saved in zip(self._all_optimisers(), state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
         self.step, self.elapsed = state["step"], state["elapsed"]
         return True
 

@@ -15,10 +15,10 @@ from eocodec.models.fp import FpConfig, TecFp
 from eocodec.models.klt import init_linear, init_steps
 from eocodec.train import evaluate, losses, optim
 from eocodec.train.checkpoint import (
-    CHECKPOINT,
     averaged,
     git_commit,
     start_average,
+    take_up,
     update_average,
     write_checkpoint,
 )
@@ -137,14 +137,10 @@ class Trainer:
 
     def resume(self) -> bool:
         """Take up the checkpoint of the run folder, if there is one."""
-        path = self.out / CHECKPOINT
-        if not path.is_file():
+        state = take_up(self.out, self.model, self.optimisers, self.device)
+        if state is None:
             return False
-        state = torch.load(path, weights_only=True, map_location=self.device)
-        self.model.load_state_dict(state["model"])
         self.average = state["average"]
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
         self.step, self.elapsed = state["step"], state["elapsed"]
         torch.set_rng_state(state["torch_rng"].cpu())
         self.sampler.rng = np.random.default_rng([self.config.run.seed, self.step])
