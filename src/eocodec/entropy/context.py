@@ -202,6 +202,10 @@ class ContextModel:
         """What earlier timesteps say by now, in place of what they said before."""
         self._refined_sums = RefinedSums(self._blocks, refined)
 
+    def forget_references(self) -> None:
+        """Let go of what `see` was told, until it is told again."""
+        self._refined_sums = None
+
     def run(self, source: Source, edges: EdgeWriter | EdgeReader, steps: range | None = None) -> None:
         """Code everything, in order, or the next steps."""
         starts = self._pairs.start.tolist()

@@ -231,13 +231,16 @@ class ContextCoder:
 
     def past_values(self, past: Past, axes: Axes, part: Partition, quality_steps: int) -> PastValues:
         """Earlier timesteps in the blocks, axes and steps of the current one."""
-        turned, shape = self.bases(axes) / self.prior.step(quality_steps), (CELL, CELL, self.bands)
+        mean, *references = (
+            self.as_coded(u, axes, part, quality_steps) for u in (past.mean, *past.references)
+        )
+        return PastValues(mean, references)
 
-        def in_blocks(u: Wide) -> dict[int, Wide]:
-            u = u.reshape(*shape, part.rows, part.cols)
-            return {s: turn_blocks(to_blocks(u, s, part.corners(s)), turned, s) for s in SIZES}
-
-        return PastValues(in_blocks(past.mean), [in_blocks(u) for u in past.references])
+    def as_coded(self, u: Wide, axes: Axes, part: Partition, quality_steps: int) -> dict[int, Wide]:
+        """DCT coefficients of bands [256, C, n] in blocks, axes and steps of a timestep, by size of block."""
+        turned = self.bases(axes) / self.prior.step(quality_steps)
+        u = u.reshape(CELL, CELL, self.bands, part.rows, part.cols)
+        return {s: turn_blocks(to_blocks(u, s, part.corners(s)), turned, s) for s in SIZES}
 
     def bases(self, axes: Axes) -> NDArray[np.float64]:
         """The tile's bases, columns in terms of bands."""

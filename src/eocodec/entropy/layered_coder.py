@@ -153,7 +153,7 @@ class LayeredCoder:
                 starts = (*CUTS[frame.layer - 1], BANDS + self.bands - 1)
                 source = _Significance(frame, channel, self.prior, crc, edges)
                 model.run(source, edges, range(starts[number], starts[number + 1]))
-            frame.tokens += 1
+            frame.token_done()
             if refining is not None and frame is not frames[-1]:
                 window.add(refining.reference(frame))
 

@@ -35,8 +35,8 @@ class LayeredFrame:
     tokens : of it, that are known
     model, held : of the layer that is being coded, and what waits for its refinement
     y : [256, C, n], DCT coefficients of bands; of an encoder alone
-    map, start : what predicts it, and what predicted its coarsest layer, [256, C, n]
-    drift : what it predicts now, less that, in steps of the layer that is being coded
+    map, start : what predicts it, and what was predicted of its coarsest layer, in steps of that, float64
+    drift : what is predicted now, less that, in steps of the layer that is being coded; while a token is
     """
 
     base: TemporalFrame
@@ -49,7 +49,7 @@ class LayeredFrame:
     held: list[Held] = field(default_factory=list)
     y: Float | None = None
     map: Map | None = None
-    start: Wide | None = None
+    start: Mapping[int, Wide] | None = None
     drift: Mapping[int, Wide] | None = None
 
     @classmethod
@@ -58,6 +58,13 @@ class LayeredFrame:
         frame = nested(base)
         values = {size: v.copy() for size, v in frame.coarse.values.items()}
         return cls(base, frame.spectrum, dict(frame.coarse.symbols), values, frame.latents)
+
+    def token_done(self) -> None:
+        """One more is known; what only the last one needed of other timesteps goes."""
+        self.tokens += 1
+        self.drift = None
+        if self.model is not None:
+            self.model.forget_references()
 
     @property
     def layer(self) -> int:

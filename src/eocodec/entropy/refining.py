@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eocodec.coding.tables import CdfTables
-from eocodec.entropy.context_coder import Past
 from eocodec.entropy.layered_frame import LayeredFrame, nested
 from eocodec.entropy.nested_coder import FINEST
 from eocodec.entropy.prediction import Map, Prediction, Reference, Regressors, Window, no_prediction
@@ -43,7 +42,7 @@ class Refining:
             if len(stated.back):
                 references = window.at(stated.back)
                 frame.map = self._map(stated, references, self._step())
-                frame.start = frame.map.predict(references, self.base.later.ring)
+                frame.start = self._as_coded(frame, frame.map.predict(references, self.base.later.ring), 0)
             window.add(self.reference(frame))
 
     def wanted(self, frame: LayeredFrame, window: Window, family: CdfTables) -> Prediction | None:
@@ -77,23 +76,34 @@ class Refining:
 
     def drift(self, frame: LayeredFrame, own: Map, window: Window) -> Mapping[int, Wide]:
         """What references say by now, less what they said first, in steps of the layer being coded."""
-        mean = own.predict(window.at(own.back), self.base.later.ring)
-        return self._in_blocks(frame, mean if frame.start is None else mean - frame.start)[0]
+        return self._beyond_start(frame, self._predicted(frame, own, window.at(own.back)))
 
     def look(self, frame: LayeredFrame, own: Map, window: Window) -> RefinedValues:
         """What references say by now, in steps of the layer that is being coded."""
-        references, scale = window.at(own.back), 2.0**frame.layer
-        mean = own.predict(references, self.base.later.ring)
-        drift = mean if frame.start is None else mean - frame.start
-        now = self._in_blocks(frame, drift, mean, *(reference.u for reference in references))
-        known = {s: np.where(frame.symbols[s] != 0, v * scale, 0.0) for s, v in frame.values.items()}
-        return RefinedValues(now[0], now[1], now[2:], known)
+        references = window.at(own.back)
+        predicted = self._predicted(frame, own, references)
+        others = [self._as_coded(frame, reference.u, frame.layer) for reference in references]
+        known = {
+            s: np.where(frame.symbols[s] != 0, v * 2.0**frame.layer, 0.0) for s, v in frame.values.items()
+        }
+        return RefinedValues(self._beyond_start(frame, predicted), predicted, others, known)
 
-    def _in_blocks(self, frame: LayeredFrame, first: Wide, *others: Wide) -> list[dict[int, Wide]]:
-        """DCT coefficients of bands, by size of block in the timestep's axes and in steps of its layer."""
-        coder, base, scale = self.base.later, nested(frame.base), 2.0**frame.layer
-        found = coder.past_values(Past(first, others), base.axes, base.partition, self.quality_steps)
-        return [{size: v * scale for size, v in one.items()} for one in (found.mean, *found.references)]
+    def _predicted(self, frame: LayeredFrame, own: Map, references: Sequence[Reference]) -> dict[int, Wide]:
+        return self._as_coded(frame, own.predict(references, self.base.later.ring), frame.layer)
+
+    def _as_coded(self, frame: LayeredFrame, u: Wide, layer: int) -> dict[int, Wide]:
+        """DCT coefficients of bands, by size of block in the timestep's axes and in steps of a layer."""
+        base = nested(frame.base)
+        found = self.base.later.as_coded(u, base.axes, base.partition, self.quality_steps)
+        for values in found.values():
+            values *= 2.0**layer
+        return found
+
+    def _beyond_start(self, frame: LayeredFrame, predicted: Mapping[int, Wide]) -> Mapping[int, Wide]:
+        """What is predicted now, less what was predicted of the coarsest layer."""
+        if frame.start is None:
+            return predicted
+        return {size: v - frame.start[size] * 2.0**frame.layer for size, v in predicted.items()}
 
     def reference(self, frame: LayeredFrame) -> Reference:
         """A timestep as far as it is known."""
