@@ -231,27 +231,33 @@ class ContextCoder:
 
     def past_values(self, past: Past, axes: Axes, part: Partition, quality_steps: int) -> PastValues:
         """Earlier timesteps in the blocks, axes and steps of the current one."""
-        mean, *references = (
-            self.as_coded(u, axes, part, quality_steps) for u in (past.mean, *past.references)
-        )
+        mean, *references = self.as_coded([past.mean, *past.references], axes, part, quality_steps)
         return PastValues(mean, references)
 
-    def as_coded(self, u: Wide, axes: Axes, part: Partition, quality_steps: int) -> dict[int, Wide]:
+    def as_coded(
+        self, us: Sequence[Wide], axes: Axes, part: Partition, quality_steps: int
+    ) -> list[dict[int, Wide]]:
         """DCT coefficients of bands [256, C, n] in blocks, axes and steps of a timestep, by size of block."""
         turned = self.bases(axes) / self.prior.step(quality_steps)
-        u = u.reshape(CELL, CELL, self.bands, part.rows, part.cols)
-        return {s: turn_blocks(to_blocks(u, s, part.corners(s)), turned, s) for s in SIZES}
+        shape = (CELL, CELL, self.bands, part.rows, part.cols)
+        return [
+            {s: turn_blocks(to_blocks(u.reshape(shape), s, part.corners(s)), turned, s) for s in SIZES}
+            for u in us
+        ]
 
     def bases(self, axes: Axes) -> NDArray[np.float64]:
         """The tile's bases, columns in terms of bands."""
         own = bases(axes.counts, axes.entries, self.bands)
         return np.asarray(self.basis.astype(np.float64) @ own)
 
+    def by_frequency(self, y: Float) -> Float:
+        """Latents [256 C, rows, cols] as DCT coefficients of bands, [256, C, n]."""
+        return np.asarray(np.matmul(self.basis[self.ring], y.reshape(CELL * CELL, self.bands, -1)))
+
     def in_blocks(self, y: Float, axes: Axes, step: float) -> dict[int, Float]:
         """Coefficients of all blocks of every size, in steps and in the tile's axes."""
         rows, cols = y.shape[1:]
-        by_frequency = np.matmul(self.basis[self.ring], y.reshape(CELL * CELL, self.bands, -1))
-        u = by_frequency.reshape(CELL, CELL, self.bands, rows, cols)
+        u = self.by_frequency(y).reshape(CELL, CELL, self.bands, rows, cols)
         turned = (self.bases(axes) / step).astype(np.float32)
         return {size: turn_blocks(values, turned, size) for size, values in every_block(u).items()}
 

@@ -11,7 +11,7 @@ can be cut off after any token.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,12 +38,14 @@ from eocodec.entropy.levels import quality_of_step
 from eocodec.entropy.nested_coder import FINEST, LAYERED_RDO, NestedCoder
 from eocodec.entropy.parts import PartReader, PartWriter
 from eocodec.entropy.prediction import Window
+from eocodec.entropy.refined import RefinedValues
 from eocodec.entropy.refining import Refining
 from eocodec.entropy.spectrum import BANDS
 from eocodec.entropy.temporal_coder import GRID, TemporalCoder
 from eocodec.errors import TrailingBytes
 
 Float = NDArray[np.float32]
+Wide = NDArray[np.float64]
 Index = NDArray[np.int64]
 Symbols = NDArray[np.int32]
 
@@ -123,10 +125,9 @@ class LayeredCoder:
 
     def _kept(self, ys: Iterable[Float], kept: list[Float]) -> Iterator[Float]:
         """Timesteps as they are, their coefficients kept for finer layers that refer to others."""
-        coder = self.base.later
         for y in ys:
             if self.prior.refined is not None:
-                kept.append(np.matmul(coder.basis[coder.ring], y.reshape(len(coder.ring), self.bands, -1)))
+                kept.append(self.base.later.by_frequency(y))
             yield y
 
     def _token(
@@ -145,15 +146,13 @@ class LayeredCoder:
             if number == 0:
                 self._start_layer(frame, channel, crc, refining, window)
             if number == TOKENS_A_LAYER - 1:
-                if refining is not None and frame.map is not None:
-                    frame.drift = refining.drift(frame, frame.map, window)
-                self._refine(frame, channel, crc, edges)
+                drifts = None if refining is None else refining.drift(frame, window)
+                self._refine(frame, drifts, channel, crc, edges)
             else:
-                model = self._model(frame, refining, window, quality_steps)
-                starts = (*CUTS[frame.layer - 1], BANDS + self.bands - 1)
-                source = _Significance(frame, channel, self.prior, crc, edges)
-                model.run(source, edges, range(starts[number], starts[number + 1]))
-            frame.token_done()
+                refined = None if refining is None else refining.look(frame, window)
+                self._signify(frame, refined, channel, crc, edges, quality_steps)
+            drifts = refined = None  # gone before the next timestep has its own
+            frame.tokens += 1
             if refining is not None and frame is not frames[-1]:
                 window.add(refining.reference(frame))
 
@@ -174,15 +173,28 @@ class LayeredCoder:
             stated.add_to(crc)
             refining.state(frame, window, stated)
 
-    def _model(
-        self, frame: LayeredFrame, refining: Refining | None, window: Window, quality_steps: int
-    ) -> ContextModel:
+    def _signify(
+        self,
+        frame: LayeredFrame,
+        refined: RefinedValues | None,
+        channel: Channel,
+        crc: SymbolsCrc,
+        edges: EdgeWriter | EdgeReader,
+        quality_steps: int,
+    ) -> None:
+        """What some bands of coefficients become that were zero in the layer before."""
+        model, number = self._model(frame, refined, quality_steps), (frame.tokens - 1) % TOKENS_A_LAYER
+        starts = (*CUTS[frame.layer - 1], BANDS + self.bands - 1)
+        drifts = None if refined is None else refined.drift
+        source = _Significance(frame, drifts, channel, self.prior, crc, edges)
+        model.run(source, edges, range(starts[number], starts[number + 1]))
+        model.forget_references()
+
+    def _model(self, frame: LayeredFrame, refined: RefinedValues | None, quality_steps: int) -> ContextModel:
         """The context model of a layer, which knows what references say by now."""
-        net, refined = self.prior.net, None
-        if refining is not None and self.prior.refined is not None and frame.map is not None:
-            net, refined = self.prior.refined.net, refining.look(frame, frame.map, window)
-            frame.drift = refined.drift
         if frame.model is None:
+            own = None if refined is None else self.prior.refined
+            net = self.prior.net if own is None else own.net
             part, quality = nested(frame.base).partition, self.quality(frame, quality_steps, frame.layer)
             symbols = frame.symbols
             frame.model = ContextModel(net, part, frame.scale, quality, parents=symbols, refined=refined)
@@ -191,7 +203,12 @@ class LayeredCoder:
         return frame.model
 
     def _refine(
-        self, frame: LayeredFrame, channel: Channel, crc: SymbolsCrc, edges: EdgeWriter | EdgeReader
+        self,
+        frame: LayeredFrame,
+        drifts: Mapping[int, Wide] | None,
+        channel: Channel,
+        crc: SymbolsCrc,
+        edges: EdgeWriter | EdgeReader,
     ) -> None:
         """What coefficients become that were not zero in the layer before."""
         unit, held = np.float32(2.0**-frame.layer), frame.held
@@ -208,8 +225,8 @@ class LayeredCoder:
             else None
         )
         drift = None
-        if frame.drift is not None:
-            own = np.concatenate([frame.drift[h.size][h.component, h.place, h.block] for h in held])
+        if drifts is not None:
+            own = np.concatenate([drifts[h.size][h.component, h.place, h.block] for h in held])
             drift = Drift.of(edges.resolve(in_cells(own)), before)
         outcomes = channel.outcomes(rows, before, None if v is None else np.concatenate(v), drift)
         crc.add(outcomes)
@@ -250,12 +267,14 @@ class _Significance:
     def __init__(
         self,
         frame: LayeredFrame,
+        drifts: Mapping[int, Wide] | None,
         channel: Channel,
         prior: LayeredPrior,
         crc: SymbolsCrc,
         edges: EdgeWriter | EdgeReader,
     ) -> None:
-        self._frame, self._channel, self._prior, self._crc, self._edges = frame, channel, prior, crc, edges
+        self._frame, self._drifts, self._channel, self._prior = frame, drifts, channel, prior
+        self._crc, self._edges = crc, edges
         self._unit = np.float32(2.0**-frame.layer)
 
     def symbols(self, requests: Sequence[Request]) -> list[Symbols]:
@@ -284,7 +303,7 @@ class _Significance:
 
     def _drift(self, requests: Sequence[Request], zero: Sequence[NDArray[np.bool_]]) -> Drift | None:
         """Of all coefficients whose parent is zero."""
-        drift = self._frame.drift
+        drift = self._drifts
         if drift is None:
             return None
         both = zip(requests, zero, strict=True)
@@ -298,8 +317,8 @@ class _Significance:
             return
         for request, symbols, v in zip(requests, found, latents, strict=True):
             cells = None
-            if self._frame.drift is not None:
-                own = self._frame.drift[request.size][request.component, request.place]
+            if self._drifts is not None:
+                own = self._drifts[request.size][request.component, request.place]
                 cells = np.rint(in_cells(own)).astype(np.int64)
             self._channel.observe.units(request, symbols // 2, v / self._unit, cells)
 

@@ -36,7 +36,6 @@ class LayeredFrame:
     model, held : of the layer that is being coded, and what waits for its refinement
     y : [256, C, n], DCT coefficients of bands; of an encoder alone
     map, start : what predicts it, and what was predicted of its coarsest layer, in steps of that, float64
-    drift : what is predicted now, less that, in steps of the layer that is being coded; while a token is
     """
 
     base: TemporalFrame
@@ -50,7 +49,6 @@ class LayeredFrame:
     y: Float | None = None
     map: Map | None = None
     start: Mapping[int, Wide] | None = None
-    drift: Mapping[int, Wide] | None = None
 
     @classmethod
     def of(cls, base: TemporalFrame) -> LayeredFrame:
@@ -58,13 +56,6 @@ class LayeredFrame:
         frame = nested(base)
         values = {size: v.copy() for size, v in frame.coarse.values.items()}
         return cls(base, frame.spectrum, dict(frame.coarse.symbols), values, frame.latents)
-
-    def token_done(self) -> None:
-        """One more is known; what only the last one needed of other timesteps goes."""
-        self.tokens += 1
-        self.drift = None
-        if self.model is not None:
-            self.model.forget_references()
 
     @property
     def layer(self) -> int:

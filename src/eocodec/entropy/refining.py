@@ -42,7 +42,8 @@ class Refining:
             if len(stated.back):
                 references = window.at(stated.back)
                 frame.map = self._map(stated, references, self._step())
-                frame.start = self._as_coded(frame, frame.map.predict(references, self.base.later.ring), 0)
+                mean = frame.map.predict(references, self.base.later.ring)
+                (frame.start,) = self._as_coded(frame, [mean], 0)
             window.add(self.reference(frame))
 
     def wanted(self, frame: LayeredFrame, window: Window, family: CdfTables) -> Prediction | None:
@@ -74,28 +75,32 @@ class Refining:
     def _map(self, stated: Prediction, references: Sequence[Reference], step: float) -> Map:
         return Regressors(references, self.base.later.ring, step, self.base.sources).map_of(stated, step)
 
-    def drift(self, frame: LayeredFrame, own: Map, window: Window) -> Mapping[int, Wide]:
-        """What references say by now, less what they said first, in steps of the layer being coded."""
-        return self._beyond_start(frame, self._predicted(frame, own, window.at(own.back)))
-
-    def look(self, frame: LayeredFrame, own: Map, window: Window) -> RefinedValues:
-        """What references say by now, in steps of the layer that is being coded."""
+    def look(self, frame: LayeredFrame, window: Window) -> RefinedValues | None:
+        """What references say by now, in steps of the layer that is being coded; None without a map."""
+        own = frame.map
+        if own is None:
+            return None
         references = window.at(own.back)
-        predicted = self._predicted(frame, own, references)
-        others = [self._as_coded(frame, reference.u, frame.layer) for reference in references]
+        us = [own.predict(references, self.base.later.ring), *(reference.u for reference in references)]
+        predicted, *others = self._as_coded(frame, us, frame.layer)
         known = {
             s: np.where(frame.symbols[s] != 0, v * 2.0**frame.layer, 0.0) for s, v in frame.values.items()
         }
         return RefinedValues(self._beyond_start(frame, predicted), predicted, others, known)
 
-    def _predicted(self, frame: LayeredFrame, own: Map, references: Sequence[Reference]) -> dict[int, Wide]:
-        return self._as_coded(frame, own.predict(references, self.base.later.ring), frame.layer)
+    def drift(self, frame: LayeredFrame, window: Window) -> Mapping[int, Wide] | None:
+        """The same, less what they said first."""
+        own = frame.map
+        if own is None:
+            return None
+        mean = own.predict(window.at(own.back), self.base.later.ring)
+        return self._beyond_start(frame, *self._as_coded(frame, [mean], frame.layer))
 
-    def _as_coded(self, frame: LayeredFrame, u: Wide, layer: int) -> dict[int, Wide]:
+    def _as_coded(self, frame: LayeredFrame, us: Sequence[Wide], layer: int) -> list[dict[int, Wide]]:
         """DCT coefficients of bands, by size of block in the timestep's axes and in steps of a layer."""
         base = nested(frame.base)
-        found = self.base.later.as_coded(u, base.axes, base.partition, self.quality_steps)
-        for values in found.values():
+        found = self.base.later.as_coded(us, base.axes, base.partition, self.quality_steps)
+        for values in (own for one in found for own in one.values()):
             values *= 2.0**layer
         return found
 

@@ -158,7 +158,7 @@ class TemporalCoder:
             return None, alone, self.first.plan(y, quality_steps, lmbda)
         coder = self.later
         basis, ring = coder.basis, coder.ring
-        u = np.matmul(basis[ring], y.reshape(len(ring), self.bands, -1)).astype(np.float64)
+        u = coder.by_frequency(y).astype(np.float64)
         fit = fit_prediction(u, window.every(), ring, coder.prior.step(quality_steps), self.sources)
 
         def plan(prediction: Prediction) -> tuple[Past, Prediction, ContextFrame]:
